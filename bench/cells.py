@@ -1,0 +1,216 @@
+"""Records -> one tidy pandas frame: a row for each measured quantity of each model, data set and machine.
+
+The two frameworks stand side by side in a row; they meet when everything in their configurations agrees but
+the framework group, the named hardware and where files lie, and when they ran on the same machine. Numbers
+only: bench/table.py turns them into text. Only finished runs (status ok) give numbers; others give their
+status.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.records import NOT_HASHED
+from bench.statistics import MINIMUM_SAMPLES, ratio
+
+FRAMEWORKS = ("torch", "jax")
+SIDE = ("value", "iqr", "samples", "status", "records", "certificate")
+IDENTITY = ("model", "dataset", "hardware", "precision", "batch", "length")
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One quantity of a record. `compared`: whether torch / jax above 1 means that jax does better."""
+
+    name: str
+    label: str
+    path: str  # where it lies in the record
+    scale: float = 1.0  # from the record's unit to the label's
+    compared: bool = True
+
+
+MEASURES = {
+    "time": (
+        Measure("train_step", "train step (ms)", "timing.train_step_seconds", 1e3),
+        Measure("forward", "forward (ms)", "timing.forward_seconds", 1e3),
+        Measure("recurrent_step", "recurrent step (ms)", "timing.recurrent_step_seconds", 1e3),
+        Measure("compile", "compile (s)", "timing.compile_seconds"),
+        Measure("peak", "peak memory (MB)", "memory.peak_bytes", 1e-6),
+        Measure("throughput", "samples/s", "throughput.samples_per_second", compared=False),
+    ),
+    "train": (
+        Measure("test", "test accuracy (%)", "accuracy.test", 100, compared=False),
+        Measure("validation", "validation accuracy (%)", "accuracy.validation", 100, compared=False),
+        Measure("epoch", "an epoch (s)", "curve.epochs"),
+        Measure("peak", "peak memory (MB)", "memory.peak_bytes", 1e-6),
+    ),
+}
+
+
+def cells(records: Iterable[Record], section: str) -> pd.DataFrame:
+    """The tidy frame of one section ('time' or 'train'); no rows when no record has that task.
+
+    Columns: measure, label, IDENTITY, settings (what differs between rows of a model and data set), then
+    for each framework value, iqr, samples (their number), status, records (how many finished ones stand for
+    the cell) and certificate (whether it passed), then same_code, ratio (torch / jax), ratio_low,
+    ratio_high, distinguishable.
+    """
+    groups: dict[str, dict[str, dict[str, list[Record]]]] = {}
+    for record in sorted(records, key=lambda record: (record["created"], record["id"])):
+        if record["task"] == section and record["framework"] in FRAMEWORKS:
+            variants = groups.setdefault(_cell_key(record), {}).setdefault(record["framework"], {})
+            variants.setdefault(record["config_hash"], []).append(record)
+    pairs: list[tuple[list[Record], ...]] = []
+    for frameworks in groups.values():
+        sides = [list(frameworks.get(name, {}).values()) or [[]] for name in FRAMEWORKS]
+        pairs += itertools.product(*sides)
+    settings = _differing_settings(pairs)
+    rows = [
+        {"measure": measure.name, "label": measure.label, **_identity(pair), "settings": setting, **values}
+        for measure in MEASURES[section]
+        for pair, setting in zip(pairs, settings, strict=True)
+        if (values := _row(pair, measure)) is not None
+    ]
+    frame = pd.DataFrame(rows)
+    if frame.empty:
+        return frame
+    order = {measure.name: position for position, measure in enumerate(MEASURES[section])}
+    columns = ["measure", "dataset", "hardware", "precision", "batch", "length", "model", "settings"]
+    keys = {"measure": lambda column: column.map(order)}
+    return frame.sort_values(
+        columns, key=lambda column: keys.get(str(column.name), lambda same: same)(column), kind="stable"
+    ).reset_index(drop=True)
+
+
+def _cell_key(record: Record) -> str:
+    left_out = NOT_HASHED | {"framework", "hardware", "threads", "experiment"}
+    config = {name: value for name, value in record["config"].items() if name not in left_out}
+    return hashlib.sha256(json.dumps([config, _hardware(record)], sort_keys=True).encode()).hexdigest()
+
+
+def _hardware(record: Record) -> str:
+    machine = record["machine"] or {}
+    if record["device"] == "gpu":
+        return (machine.get("gpu") or {}).get("name") or "gpu"
+    return f"{machine.get('cpu') or 'cpu'}, {record['threads'] or '?'} threads"
+
+
+def _identity(pair: Sequence[Sequence[Record]]) -> dict[str, Any]:
+    record = next(filter(None, sorted(map(_chosen, pair), key=lambda one: one is None or one["status"] != "ok")))
+    task = record["config"].get("task", {})
+    return {
+        "model": record["model"],
+        "dataset": record["dataset"],
+        "hardware": _hardware(record),
+        "precision": record["precision"],
+        "batch": task.get("batch_size"),
+        "length": task.get("length") or _measured_length(record) or "full",
+    }
+
+
+def _measured_length(record: Record) -> int | None:
+    """Tokens a sample where the task timed both: the data's own length, which no configuration names."""
+    throughput = record["throughput"] or {}
+    samples, tokens = throughput.get("samples_per_second"), throughput.get("tokens_per_second")
+    return round(tokens / samples) if samples and tokens else None
+
+
+def _chosen(side: Sequence[Record]) -> Record | None:
+    """The newest finished record; without one the newest of all, for its status."""
+    finished = [record for record in side if record["status"] == "ok"]
+    return (finished or side or [None])[-1]  # type: ignore[list-item]
+
+
+def _row(pair: Sequence[Sequence[Record]], measure: Measure) -> dict[str, Any] | None:
+    """The measured part of a row; None when neither framework has anything to say about this measure."""
+    row: dict[str, Any] = {}
+    samples: list[list[float]] = []
+    chosen = [_chosen(side) for side in pair]
+    for framework, side, record in zip(FRAMEWORKS, pair, chosen, strict=True):
+        found = _samples(record, measure) if record and record["status"] == "ok" else []
+        samples.append(found)
+        quartiles = np.percentile(found, [25, 50, 75]) * measure.scale if found else [np.nan] * 3
+        certificate = (record or {}).get("certificate") or {}
+        values = (
+            float(quartiles[1]),
+            float(quartiles[2] - quartiles[0]),
+            len(found),
+            record["status"] if record else None,
+            sum(one["status"] == "ok" for one in side),
+            certificate.get("passed") is True,
+        )
+        row |= {f"{framework}_{name}": value for name, value in zip(SIDE, values, strict=True)}
+    if not any(samples) and all(record is None or record["status"] == "ok" for record in chosen):
+        return None
+    codes = {(record["code"] or {}).get("hash") for record in chosen if record}
+    return {**row, "same_code": len(codes) == 1, **_compared(samples, measure)}
+
+
+def _compared(samples: Sequence[Sequence[float]], measure: Measure) -> dict[str, Any]:
+    if not measure.compared or not all(samples) or min(map(min, samples)) <= 0:
+        return {"ratio": np.nan, "ratio_low": np.nan, "ratio_high": np.nan, "distinguishable": None}
+    result = ratio(samples[0], samples[1])
+    judged = min(map(len, samples)) >= MINIMUM_SAMPLES  # fewer samples give a ratio and no verdict
+    return {
+        "ratio": result.value,
+        "ratio_low": result.low if judged else np.nan,
+        "ratio_high": result.high if judged else np.nan,
+        "distinguishable": result.distinguishable if judged else None,
+    }
+
+
+def _samples(record: Record, measure: Measure) -> list[float]:
+    value: Any = record
+    for name in measure.path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    if isinstance(value, Mapping):
+        value = value.get("samples")
+    if isinstance(value, list) and measure.name == "epoch":
+        seconds = [epoch.get("seconds") for epoch in value]
+        value = seconds[1:] or seconds  # the first epoch also compiles
+    items = value if isinstance(value, list) else [value]
+    return [float(item) for item in items if item is not None]
+
+
+def _differing_settings(pairs: Sequence[Sequence[Sequence[Record]]]) -> list[str]:
+    """For each row the settings, 'name=value', in which rows of the same model and data set differ."""
+    flat = [_flat_settings(pair) for pair in pairs]
+    owners = [tuple(_identity(pair)[name] for name in ("model", "dataset", "hardware")) for pair in pairs]
+    texts = []
+    for own, owner in zip(flat, owners, strict=True):
+        rivals = [other for other, name in zip(flat, owners, strict=True) if name == owner]
+        names = sorted(name for rival in rivals for name in rival if rival[name] != own.get(name))
+        differing = dict.fromkeys(name for name in names if name in own)
+        texts.append(" ".join(f"{name.removeprefix('model.')}={own[name]}" for name in differing))
+    return texts
+
+
+def _flat_settings(pair: Sequence[Sequence[Record]]) -> dict[str, Any]:
+    """Settings by dotted name without the row's columns; the framework group's as framework.name."""
+    flat: dict[str, Any] = {}
+    shown = NOT_HASHED | {"framework", "hardware", "threads", "experiment", "precision"}
+    for framework, side in zip(FRAMEWORKS, pair, strict=True):
+        if not side:
+            continue
+        config = dict(side[-1]["config"])
+        own = config.get("framework", {})
+        flat |= _flatten({name: value for name, value in own.items() if name != "name"}, framework)
+        flat |= _flatten({name: value for name, value in config.items() if name not in shown}, "")
+    return {name: value for name, value in flat.items() if name not in ("task.batch_size", "task.length")}
+
+
+def _flatten(config: Mapping[str, Any], path: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        dotted = f"{path}.{name}" if path else name
+        flat |= _flatten(value, dotted) if isinstance(value, Mapping) else {dotted: value}
+    return flat

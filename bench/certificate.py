@@ -1,0 +1,110 @@
+"""Parity certificates: the written proof that both frameworks compute the same thing, for one model, at one
+precision.
+
+A certificate holds for its key only: the model with its sizes, the precision, the optimiser, the code of
+ssm/ and models_*/, and the versions. Change one of them and the key is another one. The comparing itself is
+bench/parity.py; the file is bench/records.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.parity import compare, not_compared, passed
+from bench.records import SCHEMA, new_id, read_certificates
+
+
+def certificate_key(
+    *,
+    model: Mapping[str, Any],
+    sizes: Mapping[str, Any],
+    precision: str,
+    optimiser: Mapping[str, Any],
+    device: str,
+    code: str,
+    versions: Mapping[str, str],
+) -> str:
+    """sha256 of everything that the certificate depends on.
+
+    model: the model's configuration without dropout (parity is taken at dropout 0, which draws no random
+    number). sizes: d_input, d_output, length. device: "cpu" or "gpu". code: machine.code_hash of
+    machine.CERTIFIED. versions: of both frameworks' packages.
+    """
+    model = {name: value for name, value in model.items() if name not in ("dropout", "dropout_tied")}
+    parts = dict(
+        model=model,
+        sizes=dict(sizes),
+        precision=precision,
+        optimiser=dict(optimiser),
+        device=device,
+        code=code,
+        versions=dict(versions),
+    )
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def find(results_dir: str | Path, key: str) -> dict[str, Any] | None:
+    """The newest certificate with this key below results_dir/certificates, passed or not; None where there
+    is none.
+
+    A damaged file is passed over: it proves nothing, and a new one can be made.
+    """
+    certificates, _ = read_certificates(results_dir)
+    return next((found for found in reversed(certificates) if found["config_hash"] == key), None)
+
+
+def make(
+    a_path: str | Path,
+    b_path: str | Path,
+    *,
+    key: str,
+    model: str,
+    config: Mapping[str, Any],
+    precision: str,
+    code: str,
+    versions: Mapping[str, str],
+    machine: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The certificate of two files of parity_task, for records.write_certificate.
+
+    key: certificate_key(), which it stores as config_hash. model: its name. config: what was compared,
+    resolved; the names of parameters that could not be compared are added as "not_compared". code:
+    machine.code_hash of machine.CERTIFIED. "error" is the largest relative error over outputs, logits, loss
+    and gradients; "passed" looks at the parameters too.
+    """
+    errors = compare(a_path, b_path, precision)
+    return {
+        "schema": SCHEMA,
+        "id": new_id(model, "parity", precision),
+        "created": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "passed": passed(errors),
+        "precision": precision,
+        "model": model,
+        "config": {**config, "not_compared": not_compared(a_path, b_path, precision)},
+        "config_hash": key,
+        "code_hash": code,
+        "versions": dict(versions),
+        "machine": dict(machine),
+        "errors": errors,
+        "error": max(errors[group]["error"] for group in ("outputs", "logits", "loss", "gradients")),
+    }
+
+
+def for_record(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What a record says of its certificate: id, error, the bound of outputs and gradients, precision,
+    passed.
+    """
+    if certificate is None:
+        return None
+    return {
+        "id": certificate["id"],
+        "error": certificate["error"],
+        "bound": certificate["errors"]["gradients"]["bound"],
+        "precision": certificate["precision"],
+        "passed": certificate["passed"],
+    }

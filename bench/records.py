@@ -1,0 +1,238 @@
+"""Records of runs and parity certificates: one JSON file each, written whole or not at all, and read back.
+
+results_dir/<id>.json is a record, results_dir/certificates/<id>.json a certificate; results/README.md
+explains every field. Files are strict JSON: NaN and infinities become null, and a record says in `notes`
+where that happened. The files of many processes live side by side: ids carry the second and a random number
+of the system, so no two runs share a name, and writing an id again replaces that run's own file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.files import RecordError, read_json, write_text
+from bench.files import check_writable as check_writable  # part of what this module offers
+from bench.schema import (
+    CERTIFICATE,
+    RECORD,
+    SAFE_NAME,
+    SCHEMA,
+    STATUSES,
+    filled,
+    validate,
+    validate_certificate,
+)
+
+CERTIFICATES = "certificates"
+# Where files lie and how the run is watched changes no figure: left out of the hash.
+NOT_HASHED = frozenset({"results_dir", "data_dir", "wandb", "debug", "resume", "certificate"})
+UNFINISHED = "the run did not reach its end"
+
+
+def plain(value: Any) -> Any:
+    """`value` as dict, list, str, int, float, bool and None only (NumPy and OmegaConf values included)."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value.item() if isinstance(value, np.generic) else value  # np.float64 is a float
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Sequence | set | frozenset):
+        items = value if isinstance(value, Sequence) else sorted(value, key=str)
+        return [plain(item) for item in items]
+    raise RecordError(f"{value!r} ({type(value).__name__}) has no place in a record; give numbers or text")
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """sha256 (hex) of the configuration's canonical JSON, without the keys in NOT_HASHED."""
+    hashed = {name: value for name, value in plain(config).items() if name not in NOT_HASHED}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def new_id(*names: str, now: datetime | None = None) -> str:
+    """'<UTC yyyymmddThhmmss>-<names joined>-<8 hex digits>', a plain file name whatever the names hold."""
+    moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%S")
+    safe = [re.sub(r"[^A-Za-z0-9_.+]+", "_", name)[:40] or "_" for name in names]
+    return "-".join([moment, *safe, secrets.token_hex(4)])
+
+
+def new_record(
+    config: Mapping[str, Any],
+    *,
+    code: Mapping[str, Any] | None = None,
+    versions: Mapping[str, str | None] | None = None,
+    machine: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """A record of the resolved `config` with every name of the schema; what is not measured yet is null.
+
+    Its status is 'failed' until `set_status` says otherwise: a run that forgets to finish never counts as ok.
+    """
+    config = plain(config)
+    names = {group: _group_name(config, group) for group in ("model", "framework", "dataset", "task")}
+    now = datetime.now(UTC)
+    known: dict[str, Any] = {
+        "schema": SCHEMA,
+        "id": new_id(*names.values(), now=now),
+        "created": now.isoformat(timespec="seconds"),
+        "status": "failed",
+        "message": UNFINISHED,
+        **names,
+        "precision": config.get("precision"),
+        "seed": config.get("seed"),
+        "config": config,
+        "config_hash": config_hash(config),
+        "code": code,
+        "versions": versions,
+        "machine": machine,
+        "device": device,
+        "threads": threads,
+        "notes": [],
+    }
+    return filled(plain(known), RECORD)
+
+
+def set_status(record: dict[str, Any], status: str, message: str | None = None) -> None:
+    """Say how the run ended. ok carries no message; every other status carries one."""
+    if status not in STATUSES:
+        raise RecordError(f"status: {status!r} is not one of {', '.join(STATUSES)}")
+    if (status == "ok") != (message is None):
+        raise RecordError(f"message: {message!r} with status {status!r}; give one unless ok")
+    record["status"], record["message"] = status, message
+
+
+def write_record(record: Mapping[str, Any], results_dir: str | Path) -> Path:
+    """Write results_dir/<id>.json, whole or not at all, and return its path. `record` itself stays as it is.
+
+    Inner names that a section lacks are written as null, NumPy values as numbers, NaN and infinities as null
+    with a note. Raises RecordError when the shape is not schema 1 or the folder refuses.
+    """
+    where: list[str] = []
+    document = filled(_finite(plain(record), "", where), RECORD)
+    places = [place for place in dict.fromkeys(where) if not place.startswith("notes")]
+    note = f"not finite, stored as null: {', '.join(places)}"
+    if places and isinstance(document["notes"], list) and note not in document["notes"]:
+        document["notes"] = [*document["notes"], note]
+    return _write(document, validate(document), Path(results_dir))
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """The record in a file. Raises RecordError, naming it, when it is damaged or of an unknown schema."""
+    return _read(Path(path), validate)
+
+
+def read_records(results_dir: str | Path, recursive: bool = False) -> tuple[list[dict[str, Any]], list[str]]:
+    """All records of a folder, oldest first, and a warning naming each file that is not one.
+
+    Certificates, hidden files and W&B's own folder are passed over. Raises RecordError if the folder is
+    absent.
+    """
+    folder = Path(results_dir)
+    if not folder.is_dir():
+        raise RecordError(f"results folder {folder}: no such folder; run something first or name another")
+    paths = sorted(folder.rglob("*.json") if recursive else folder.glob("*.json"))
+    paths = [path for path in paths if _is_record_path(path.relative_to(folder))]
+    records, warnings = _read_all(paths, validate)
+    return sorted(records, key=lambda record: (record["created"], record["id"])), warnings
+
+
+def find_done(results_dir: str | Path, config_hash: str, code_hash: str) -> Path | None:
+    """The newest record with status ok of this configuration and code, for `resume`, or None."""
+    folder = Path(results_dir)
+    if not folder.is_dir():
+        return None
+    records, _ = read_records(folder)
+    for record in reversed(records):
+        same_code = (record["code"] or {}).get("hash") == code_hash
+        if record["status"] == "ok" and record["config_hash"] == config_hash and same_code:
+            return folder / f"{record['id']}.json"
+    return None
+
+
+def write_certificate(certificate: Mapping[str, Any], results_dir: str | Path) -> Path:
+    """Write results_dir/certificates/<id>.json like a record. An error that is not finite becomes null."""
+    document = filled(_finite(plain(certificate), "", []), CERTIFICATE)
+    return _write(document, validate_certificate(document), Path(results_dir) / CERTIFICATES)
+
+
+def read_certificate(results_dir: str | Path, id: str) -> dict[str, Any] | None:
+    """The certificate of this id, or None when there is none. Raises RecordError when the file is damaged."""
+    if not SAFE_NAME.fullmatch(id):
+        raise RecordError(f"certificate id: {id!r} is no plain file name; give an id as records state it")
+    path = Path(results_dir) / CERTIFICATES / f"{id}.json"
+    return _read(path, validate_certificate) if path.exists() else None
+
+
+def read_certificates(results_dir: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """All certificates of a results folder, oldest first, and a warning for each file that is not one."""
+    paths = sorted((Path(results_dir) / CERTIFICATES).glob("*.json"))
+    certificates, warnings = _read_all(paths, validate_certificate)
+    return sorted(certificates, key=lambda found: (found["created"], found["id"])), warnings
+
+
+def _group_name(config: Mapping[str, Any], group: str) -> str:
+    section = config.get(group)
+    name = section.get("name") if isinstance(section, Mapping) else None
+    if not isinstance(name, str):
+        raise RecordError(f"config.{group}: {section!r} has no name; every group file states `name:`")
+    return name
+
+
+def _finite(value: Any, path: str, where: list[str]) -> Any:
+    """`value` with null for each number JSON cannot hold; their places go to `where`."""
+    if isinstance(value, dict):
+        return {name: _finite(item, f"{path}.{name}" if path else name, where) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item, path, where) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        where.append(path)
+        return None
+    return value
+
+
+def _write(document: dict[str, Any], problems: list[str], folder: Path) -> Path:
+    if problems:
+        raise RecordError(f"record {document.get('id')!r} is not of schema {SCHEMA}: " + "; ".join(problems))
+    path = folder / f"{document['id']}.json"
+    write_text(path, json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    return path
+
+
+def _read(path: Path, check: Callable[[Any], list[str]]) -> dict[str, Any]:
+    document = read_json(path)
+    if problems := check(document):
+        raise RecordError(f"{path}: {'; '.join(problems)}")
+    return document
+
+
+def _read_all(paths: list[Path], check: Callable[[Any], list[str]]) -> tuple[list[dict[str, Any]], list[str]]:
+    found: dict[str, dict[str, Any]] = {}
+    warnings: list[str] = []
+    for path in paths:
+        try:
+            document = _read(path, check)
+        except RecordError as error:
+            warnings.append(str(error))
+            continue
+        if document["id"] in found:
+            warnings.append(f"{path}: a second copy of {document['id']}; read once")
+        found[document["id"]] = document
+    return list(found.values()), warnings
+
+
+def _is_record_path(relative: Path) -> bool:
+    hidden = any(part.startswith(".") for part in relative.parts)
+    return not hidden and not {CERTIFICATES, "wandb"}.intersection(relative.parts[:-1])

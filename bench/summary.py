@@ -1,0 +1,64 @@
+"""What a run prints when it ends: a few lines from its record, and one line a job after a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.launch import Outcome
+from bench.schema import PHASES
+
+
+def of_run(outcome: Outcome) -> str:
+    """Headline, figures that were measured, and where the record lies."""
+    lines = [headline(outcome)]
+    if outcome.record is not None:
+        lines += [f"  {name:<16} {text}" for name, text in _figures(outcome.record)]
+    if outcome.path is not None:
+        lines.append(f"  {'record':<16} {outcome.path}")
+    return "\n".join(lines)
+
+
+def of_sweep(outcomes: Sequence[Outcome]) -> str:
+    """One line a job: status, label, the record's path or the reason."""
+    width = max(len(outcome.label) for outcome in outcomes)
+    lines = [f"{'status':<14} {'run':<{width}}  record or reason"]
+    for outcome in outcomes:
+        where = str(outcome.path) if outcome.path is not None else str(outcome.message)
+        lines.append(f"{outcome.status:<14} {outcome.label:<{width}}  {where}")
+    return "\n".join(lines)
+
+
+def headline(outcome: Outcome) -> str:
+    """'s4 torch digits train: ok', with the reason where it is another status."""
+    reason = "" if outcome.message is None else f": {outcome.message}"
+    return f"{outcome.label}: {outcome.status}{reason}"
+
+
+def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    figures = []
+    timing = record["timing"] or {}
+    for phase in PHASES:
+        if spread := timing.get(f"{phase}_seconds"):
+            figures.append(
+                (phase, f"{1e3 * spread['median']:.3g} ms (interquartile range {1e3 * spread['iqr']:.2g} ms)")
+            )
+    if spread := timing.get("compile_seconds"):
+        figures.append(("compilation", f"{spread['median']:.1f} s"))
+    if record["throughput"]:
+        figures.append(("throughput", f"{record['throughput']['samples_per_second']:.4g} samples/s"))
+    if record["memory"] and record["memory"]["peak_bytes"] is not None:
+        figures.append(("peak memory", f"{record['memory']['peak_bytes'] / 1e6:.0f} MB"))
+    for part, value in (record["accuracy"] or {}).items():
+        if value is not None:
+            figures.append((part, f"{100 * value:.2f} % right"))
+    figures.append(("certificate", _certificate(record["certificate"])))
+    return figures
+
+
+def _certificate(certificate: Mapping[str, Any] | None) -> str:
+    if certificate is None:
+        return "none"
+    agrees = "passed" if certificate["passed"] else "NOT passed"
+    error = "not finite" if certificate["error"] is None else f"{certificate['error']:.1e}"
+    return f"{agrees}, {certificate['precision']}, error {error} (bound {certificate['bound']:.0e})"

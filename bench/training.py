@@ -1,0 +1,255 @@
+"""task=train: epochs of AdamW steps with validation, a schedule, early stopping, and one test of the best
+weights.
+
+Gives accuracy, loss, the curve, and a ledger of where the time went. No step waits for the host: losses are
+read in bulk when an epoch ends, and CHECK_EVERY steps late in between, to stop a run whose loss is no longer
+finite. Not measured: the step's time (task=time does that; here data, reading and Python are in the clock
+too).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from bench.framework import Batch, Diverged, Metrics, Trainer
+from bench.schedules import schedule
+from datasets.batches import Prefetcher, epoch_order, evaluation_batches, fit_length
+
+CHECK_EVERY = 50  # steps; those read are at least as many steps old, so that the device's queue never runs dry
+CPU_HOLD_BYTES = 2**30
+GPU_HOLD_SHARE = 0.25
+
+
+def hold_limit(device: Mapping[str, Any]) -> int:
+    """Bytes of data that may stay on the device: a quarter of a GPU's memory, 1 GiB on a CPU. device:
+    Adapter.device().
+    """
+    memory_bytes = device.get("memory_bytes")
+    if device["kind"] == "gpu" and memory_bytes:
+        return int(GPU_HOLD_SHARE * memory_bytes)
+    return CPU_HOLD_BYTES
+
+
+def train_task(
+    trainer: Trainer,
+    data: Any,
+    settings: Mapping[str, Any],
+    result: dict[str, Any],
+    *,
+    seed: int,
+    ledger: dict[str, float],
+    progress: bool | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    hold_bytes: int = CPU_HOLD_BYTES,
+) -> None:
+    """Trains and fills result's sections accuracy, loss, curve, ledger, timing (first call only) and notes.
+
+    trainer: built. data: datasets Dataset (train, validation, test). settings: task/train: batch_size,
+    epochs, steps (overrides epochs), length (null: the data's own), schedule, patience; rates and clipping
+    are the trainer's. result: filled while training: an interrupted or diverged run keeps its curve. ledger:
+    seconds so far (import_seconds, build_seconds), to which compile_, data_, step_ and evaluation_seconds
+    are added. on_epoch: is given each epoch's entry of the curve. progress: True shows a bar, False none,
+    None one where stderr is a terminal. hold_bytes: hold_limit().
+    Raises Diverged when a loss is NaN or infinite.
+    """
+    _Training(trainer, data, settings, result, seed, ledger, progress, on_epoch, hold_bytes).run()
+
+
+class _Feed:
+    """Batches of one split: picked on the device where the split is small enough, else prefetched from
+    the host.
+    """
+
+    def __init__(self, trainer: Trainer, split: Any, length: int, hold_bytes: int) -> None:
+        self.trainer, self.targets, self.count = trainer, split.targets, len(split.targets)
+        self.inputs = split.inputs if split.inputs.shape[1] == length else fit_length(split.inputs, length)
+        self.held = None
+        if self.inputs.nbytes + self.targets.nbytes <= hold_bytes:
+            self.held = trainer.hold(self.inputs, self.targets)
+
+    def batches(self, order: np.ndarray) -> Generator[Batch, None, None]:
+        """order (steps, B) int64 -> device batches in that order."""
+        if self.held is not None:
+            for rows in order:
+                yield self.trainer.take(self.held, rows)
+            return
+        with Prefetcher(self.inputs, self.targets, order, self.trainer.put) as prefetcher:
+            yield from prefetcher
+
+
+class _Training:
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: Any,
+        settings: Mapping[str, Any],
+        result: dict[str, Any],
+        seed: int,
+        ledger: dict[str, float],
+        progress: bool | None,
+        on_epoch: Callable[[dict[str, Any]], None] | None,
+        hold_bytes: int,
+    ) -> None:
+        self.trainer, self.data, self.result, self.seed, self.on_epoch = trainer, data, result, seed, on_epoch
+        self.batch_size = int(settings["batch_size"])
+        self.length = settings.get("length") or data.train.inputs.shape[1]
+        self.per_epoch = len(epoch_order(len(data.train.targets), self.batch_size, seed, 0))
+        steps = settings.get("steps")
+        self.steps = int(steps) if steps is not None else int(settings["epochs"]) * self.per_epoch
+        self.schedule = schedule(settings.get("schedule") or {}, self.steps)
+        self.patience = settings.get("patience")
+        self.hold_bytes = hold_bytes
+        self.progress = progress
+
+        self.ledger = ledger
+        for name in ("compile_seconds", "data_seconds", "step_seconds", "evaluation_seconds"):
+            ledger.setdefault(name, 0.0)
+        self.epochs: list[dict[str, Any]] = []
+        self.losses: list[float] = []
+        self.correct: list[float] = []
+        self.pending: list[Metrics] = []
+        self.best_accuracy = -math.inf
+        self.best_state: dict[str, np.ndarray] | None = None
+        self.result |= {
+            "curve": {"step_loss": self.losses, "epochs": self.epochs},
+            "accuracy": {"validation": None, "test": None},
+            "loss": {"train": None, "validation": None, "test": None},
+            "ledger": ledger,
+        }
+        self.notes: list[str] = self.result.setdefault("notes", [])
+
+    def run(self) -> None:
+        begin = time.perf_counter()
+        train = _Feed(self.trainer, self.data.train, self.length, self.hold_bytes)
+        validation = _Feed(self.trainer, self.data.validation, self.length, self.hold_bytes)
+        self.ledger["data_seconds"] += time.perf_counter() - begin
+        self.bar = tqdm(total=self.steps, unit="step", disable=None if self.progress is None else not self.progress)
+        with self.bar:
+            done, epoch = 0, 0
+            while done < self.steps:
+                order = epoch_order(train.count, self.batch_size, self.seed, epoch)[: self.steps - done]
+                self._epoch(train, order, done)
+                done, epoch = done + len(order), epoch + 1
+                self._validate(validation, epoch, done, len(order))
+                if self._out_of_patience() and done < self.steps:
+                    self.notes.append(f"stopped early: no better validation accuracy in {self.patience} epochs")
+                    break
+        self._test()
+
+    def _epoch(self, feed: _Feed, order: np.ndarray, done: int) -> None:
+        """The steps of one epoch, queued; their losses read at its end."""
+        self.epoch_begin = begin = time.perf_counter()
+        accuracies = [entry["validation_accuracy"] for entry in self.epochs]
+        waited = compiling = 0.0
+        batches = feed.batches(order)
+        try:
+            for step in range(done, done + len(order)):
+                asked = time.perf_counter()
+                batch = next(batches)
+                waited += time.perf_counter() - asked
+                self.scale = self.schedule(step, accuracies)
+                if step == 0:
+                    compiling = self._first_step(batch)
+                else:
+                    self.pending.append(self.trainer.train_step(batch, self.scale))
+                self.bar.update()
+                if len(self.pending) >= 2 * CHECK_EVERY:
+                    self._read(CHECK_EVERY)
+        finally:
+            # Also on Ctrl-C: the steps that were taken belong to the curve.
+            batches.close()
+            self._read(len(self.pending))
+        self.ledger["data_seconds"] += waited
+        self.ledger["step_seconds"] += time.perf_counter() - begin - waited - compiling
+
+    def _first_step(self, batch: Batch) -> float:
+        """The one step that is waited for: its seconds are tracing and compilation, and a step."""
+        begin = time.perf_counter()
+        metrics = self.trainer.train_step(batch, self.scale)
+        self.trainer.wait(metrics)
+        seconds = time.perf_counter() - begin
+        self.pending.append(metrics)
+        self.ledger["compile_seconds"] += seconds
+        self.result["timing"] = {
+            "train_step_seconds": None,
+            "forward_seconds": None,
+            "recurrent_step_seconds": None,
+            "compile_seconds": None,
+            "first_call_seconds": {"train_step": seconds},
+        }
+        return seconds
+
+    def _read(self, count: int) -> None:
+        """Reads the oldest `count` pending losses; Diverged where one of them is not finite."""
+        metrics, self.pending = self.pending[:count], self.pending[count:]
+        for loss, correct in self.trainer.read_all(metrics):
+            self.losses.append(loss)
+            self.correct.append(correct)
+            if not math.isfinite(loss):
+                self.pending.clear()
+                raise Diverged(
+                    f"loss is {loss} at step {len(self.losses)} of {self.steps}: training diverged; "
+                    "lower task.optimiser.rate, or set task.clip_norm"
+                )
+        if metrics:
+            self.bar.set_postfix(
+                loss=f"{self.losses[-1]:.4f}", **self._shown(), rate=f"x{self.scale:.3g}", refresh=False
+            )
+
+    def _shown(self) -> dict[str, str]:
+        return {"accuracy": f"{self.epochs[-1]['validation_accuracy']:.4f}"} if self.epochs else {}
+
+    def _validate(self, feed: _Feed, epoch: int, step: int, steps: int) -> None:
+        loss, accuracy = self._evaluate(feed)
+        entry = {
+            "epoch": epoch,
+            "step": step,
+            "train_loss": float(np.mean(self.losses[-steps:])),
+            "train_accuracy": float(np.sum(self.correct[-steps:]) / (steps * self.batch_size)),
+            "validation_loss": loss,
+            "validation_accuracy": accuracy,
+            "rate_scale": self.scale,
+            "seconds": time.perf_counter() - self.epoch_begin,
+        }
+        self.epochs.append(entry)
+        self.result["loss"]["train"] = entry["train_loss"]
+        if accuracy > self.best_accuracy:
+            self.best_accuracy, self.best_state, self.best_epoch = accuracy, self.trainer.state(), epoch
+            self.result["accuracy"]["validation"], self.result["loss"]["validation"] = accuracy, loss
+        if self.on_epoch is not None:
+            self.on_epoch(entry)
+
+    def _out_of_patience(self) -> bool:
+        return self.patience is not None and self.epochs[-1]["epoch"] - self.best_epoch >= int(self.patience)
+
+    def _test(self) -> None:
+        """The test split, seen once, with the weights of the best epoch."""
+        assert self.best_state is not None
+        self.trainer.restore(self.best_state)
+        feed = _Feed(self.trainer, self.data.test, self.length, self.hold_bytes)
+        self.result["loss"]["test"], self.result["accuracy"]["test"] = self._evaluate(feed)
+
+    def _evaluate(self, feed: _Feed) -> tuple[float, float]:
+        """Mean loss and accuracy over a split; the last batch is padded, so that no other shape is
+        compiled.
+        """
+        begin = time.perf_counter()
+        pairs = list(evaluation_batches(feed.count, self.batch_size))
+        order, counts = np.stack([rows for rows, _ in pairs]), [count for _, count in pairs]
+        batches = feed.batches(order)
+        read: list[tuple[float, float]] = []
+        metrics: list[Metrics] = []
+        for batch, count in zip(batches, counts, strict=True):
+            metrics.append(self.trainer.evaluate(batch, count))
+            if len(metrics) >= 2 * CHECK_EVERY:  # bounds the batches that wait on the device
+                read += self.trainer.read_all(metrics[:CHECK_EVERY])
+                del metrics[:CHECK_EVERY]
+        loss, correct = np.sum(read + self.trainer.read_all(metrics), axis=0)
+        self.ledger["evaluation_seconds"] += time.perf_counter() - begin
+        return float(loss / feed.count), float(correct / feed.count)

@@ -1,0 +1,48 @@
+"""scikit-learn's 1,797 real handwritten digits, 8x8 pixels read as 64 steps; embedded, no network.
+
+Values 0..16 become [0, 1]. The data has no published test part: a fifth of every class is set apart by a
+constant seed, the same in every run; validation is cut from the rest with the run's seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.data import Dataset, Description, Split
+from datasets.settings import refuse_unknown, validation_fraction
+from datasets.splits import cut_validation, stratified_test, validation_count
+
+_TEST_FRACTION = 0.2
+_TEST_SEED = 1797
+_TRAIN_COUNT, _TEST_COUNT = 1438, 359  # a fifth of each class, rounded class by class
+
+
+def describe(settings: Mapping[str, Any]) -> Description:
+    """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
+    refuse_unknown("digits", settings, {"validation_fraction"})
+    cut = validation_count(_TRAIN_COUNT, validation_fraction("digits", settings))
+    counts = {"train": _TRAIN_COUNT - cut, "validation": cut, "test": _TEST_COUNT}
+    return Description("digits", length=64, channels=1, classes=10, vocabulary=None, counts=counts)
+
+
+def prepare(settings: Mapping[str, Any], data_dir: Path) -> None:
+    """Nothing to find or fetch: the data comes with scikit-learn."""
+    describe(settings)
+
+
+def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
+    """The three parts, inputs float32 (M, 64, 1) in [0, 1]."""
+    from sklearn.datasets import load_digits  # here, because its import takes about a second
+
+    description = describe(settings)
+    images, labels = load_digits(return_X_y=True)
+    inputs = (images / 16.0).astype(np.float32)[:, :, None]
+    targets = labels.astype(np.int32)
+    rest, test = stratified_test(labels, _TEST_FRACTION, _TEST_SEED)
+    train, validation = cut_validation(len(rest), validation_fraction("digits", settings), seed)
+    parts = (rest[train], rest[validation], test)
+    return Dataset(description, *(Split(inputs[part], targets[part]) for part in parts))

@@ -1,0 +1,132 @@
+"""The four published MNIST files: where they may lie, how they are fetched, and that they are the real ones.
+
+Searched in data_dir, data_dir/mnist and data_dir/MNIST/raw (torchvision's place), packed or unpacked; what is
+found nowhere is fetched into data_dir/mnist, under a temporary name until its checksum holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pooch
+
+from datasets import idx
+from datasets.data import DataError
+
+CLASSES = 10
+PIXELS = 28 * 28
+TRAIN_COUNT = 60_000
+TEST_COUNT = 10_000
+
+# Tried in this order; the checksum decides, not the address.
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://yann.lecun.com/exdb/mnist/",
+)
+_FOLDERS = ("", "mnist", "MNIST/raw")
+_CONNECT_SECONDS, _READ_SECONDS = 5, 30
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """One unpacked name, the MD5 of its .gz as published, and the shape of its array."""
+
+    name: str
+    md5: str
+    shape: tuple[int, ...]
+
+
+TRAIN_IMAGES = PublishedFile("train-images-idx3-ubyte", "f68b3c2dcbeaaa9fbdd348bbdeb94873", (TRAIN_COUNT, 28, 28))
+TRAIN_LABELS = PublishedFile("train-labels-idx1-ubyte", "d53e105ee54ea40749a09fcbcd1e9432", (TRAIN_COUNT,))
+TEST_IMAGES = PublishedFile("t10k-images-idx3-ubyte", "9fb629c4189551a2d022fa330f9573f3", (TEST_COUNT, 28, 28))
+TEST_LABELS = PublishedFile("t10k-labels-idx1-ubyte", "ec29112dd5afa0611ce80d1b7f02629c", (TEST_COUNT,))
+FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Pixels uint8 (M, 784), rows of the image one after another; labels uint8 (M,)."""
+
+    train_pixels: np.ndarray
+    train_labels: np.ndarray
+    test_pixels: np.ndarray
+    test_labels: np.ndarray
+
+
+def read(data_dir: Path) -> Arrays:
+    """Find or fetch the four files, check each, and return their arrays; DataError if one is not right."""
+    paths = [locate(file, data_dir) or fetch(file, data_dir) for file in FILES]
+    train_images, train_labels, test_images, test_labels = (
+        read_file(file, path) for file, path in zip(FILES, paths, strict=True)
+    )
+    return Arrays(
+        train_images.reshape(TRAIN_COUNT, PIXELS),
+        train_labels,
+        test_images.reshape(TEST_COUNT, PIXELS),
+        test_labels,
+    )
+
+
+def locate(file: PublishedFile, data_dir: Path) -> Path | None:
+    """The first place that holds the file, packed before unpacked; None if none does."""
+    for folder in _FOLDERS:
+        for name in (f"{file.name}.gz", file.name):
+            path = data_dir / folder / name
+            if path.exists():
+                return path
+    return None
+
+
+def read_file(file: PublishedFile, path: Path) -> np.ndarray:
+    """The file's array: structure and label range checked always, the published MD5 for a .gz.
+
+    Structure first, because its errors say more (cut off at which byte) than a checksum can.
+    """
+    array = idx.read(path, file.shape)
+    if len(file.shape) == 1:
+        idx.check_labels(array, str(path), CLASSES)
+    if path.suffix == ".gz":
+        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        if found != file.md5:
+            raise DataError(
+                f"{path}: its MD5 is {found}; the published file has {file.md5}. Delete it, and it is "
+                "fetched anew (or put a good copy there)"
+            )
+    return array
+
+
+def fetch(file: PublishedFile, data_dir: Path) -> Path:
+    """Download the .gz from the first mirror that gives the published bytes, each tried once."""
+    folder = data_dir / "mnist"
+    name = f"{file.name}.gz"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"data_dir={str(data_dir)!r}: {name} is not there, and {folder} to fetch it into cannot be "
+            f"made ({error}); choose another with data_dir=..."
+        ) from error
+    failures = []
+    for mirror in MIRRORS:
+        downloader = pooch.HTTPDownloader(timeout=(_CONNECT_SECONDS, _READ_SECONDS))
+        try:
+            return Path(pooch.retrieve(mirror + name, f"md5:{file.md5}", name, folder, downloader=downloader))
+        except (OSError, ValueError) as error:  # requests' errors; a wrong checksum
+            failures.append(f"  {mirror}{name}: {_reason(error)}")
+    raise DataError(
+        f"{name} is not in data_dir={str(data_dir)!r} and no mirror gave it:\n" + "\n".join(failures) + "\n"
+        f"Put these files into {folder} by hand (packed, or unpacked without .gz), or point data_dir=... to "
+        f"them: {', '.join(f'{each.name}.gz' for each in FILES)}"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost error in one line: "Name or service not known" says more than "Max retries exceeded"."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"

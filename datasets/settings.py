@@ -1,0 +1,42 @@
+"""Checks of a data set's settings (conf/dataset/<name>.yaml): keys and values, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+
+def refuse_unknown(name: str, settings: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse keys that the data set does not have; `name` itself is always allowed."""
+    unknown = sorted(set(settings) - set(known) - {"name"})
+    if unknown:
+        given, choices = ", ".join(map(repr, unknown)), ", ".join(sorted(known))
+        raise ValueError(f"dataset {name}: unknown setting {given}; it has {choices}")
+
+
+def required(name: str, settings: Mapping[str, Any], key: str) -> Any:
+    """The value of `key`, which must be given."""
+    if key not in settings:
+        raise ValueError(f"dataset {name}: setting {key!r} is missing; give dataset.{key}=...")
+    return settings[key]
+
+
+def validation_fraction(name: str, settings: Mapping[str, Any]) -> float:
+    """The part of train that is cut off for validation, strictly between 0 and 1."""
+    value = required(name, settings, "validation_fraction")
+    # bool is an int in Python: validation_fraction=true would read as 1
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise ValueError(
+            f"dataset {name}: validation_fraction={value!r} must be a number between 0 and 1, both excluded; "
+            "0.1 cuts a tenth of train"
+        )
+    return float(value)
+
+
+def choice(name: str, settings: Mapping[str, Any], key: str, choices: Collection[str]) -> str:
+    """The value of `key`, one of `choices`."""
+    value = required(name, settings, key)
+    if not isinstance(value, str) or value not in choices:
+        listed = " or ".join(sorted(choices))
+        raise ValueError(f"dataset {name}: {key}={value!r} is not known; choose {listed}")
+    return value

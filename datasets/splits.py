@@ -1,0 +1,43 @@
+"""Which sequences go to validation and to test: index arrays only, no data."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Sets the random numbers of the validation cut apart from those of the batch order under the same seed.
+_VALIDATION_STREAM = 1
+
+
+def validation_count(count: int, fraction: float) -> int:
+    """How many of `count` training sequences are cut off; both parts must keep at least one."""
+    cut = round(count * fraction)
+    if not 0 < cut < count:
+        raise ValueError(
+            f"validation_fraction={fraction!r} of {count} training sequences leaves {count - cut} for train "
+            f"and {cut} for validation; both need at least one: choose a fraction nearer to 0.1"
+        )
+    return cut
+
+
+def cut_validation(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Seeded random cut of range(count): (train, validation) indices, int64, each ascending."""
+    if seed < 0:
+        raise ValueError(f"seed={seed} must not be negative; choose 0 or more")
+    cut = validation_count(count, fraction)
+    stream = np.random.SeedSequence(seed, spawn_key=(_VALIDATION_STREAM,))
+    order = np.random.default_rng(stream).permutation(count)
+    return np.sort(order[cut:]), np.sort(order[:cut])
+
+
+def stratified_test(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A fixed test part with `fraction` of every class: (rest, test) indices, int64, each ascending.
+
+    RandomState, because its stream is frozen (NEP 19): the test part stays the same under every NumPy.
+    """
+    random = np.random.RandomState(seed)
+    parts = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        parts.append(random.permutation(members)[: round(len(members) * fraction)])
+    test = np.sort(np.concatenate(parts))
+    return np.setdiff1d(np.arange(len(labels)), test), test

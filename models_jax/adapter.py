@@ -1,0 +1,232 @@
+"""JAX behind the bench's protocol (bench/framework.py). Mirrors models_torch/adapter.py.
+
+The hot path is plain functions under jax.jit over plain dictionaries of arrays: nnx.split once, nnx.merge
+while tracing. Steps are queued; nothing here waits for the device but wait, read, state and trace.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+import optax
+from flax import nnx
+
+from bench.framework import ModelSpec, OptimiserSpec
+from models_jax import functional
+from models_jax.network import model_class
+
+Pair = tuple[jax.Array, jax.Array]
+PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
+COMPILE = ("default",)
+
+
+def adapter(hardware: str, precision: str, threads: int, compile: str) -> JaxAdapter:
+    """Sets device and precision for the whole process. ValueError for what this machine or JAX cannot do.
+
+    XLA reads its number of threads from the environment when the process starts, so `threads` is set by who
+    starts it (bench/launch.py) and nothing is left to do here.
+    """
+    if compile not in COMPILE:
+        raise ValueError(f"framework.compile={compile}: JAX is timed under jit, choose default")
+    device = _device(hardware)
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision}: unknown; choose one of {', '.join(PRECISIONS)}")
+    if precision == "tf32" and device.platform == "cpu":
+        raise ValueError("precision=tf32: a CPU has no TF32; choose fp32, or hardware=gpu")
+    if precision == "fp64":
+        jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if precision == "tf32" else "highest")
+    return JaxAdapter(device, precision)
+
+
+def _device(hardware: str) -> jax.Device:
+    if hardware not in ("auto", "cpu", "gpu"):
+        raise ValueError(f"hardware={hardware}: unknown; choose one of auto, cpu, gpu")
+    if hardware == "cpu":
+        return jax.local_devices(backend="cpu")[0]
+    present = [device for device in jax.local_devices() if device.platform == "gpu"]
+    if hardware == "gpu" and not present:
+        raise ValueError("hardware=gpu: JAX sees no GPU here; install jax[cuda12], or choose hardware=cpu")
+    return present[0] if present else jax.local_devices()[0]
+
+
+@dataclass(frozen=True)
+class JaxAdapter:
+    """See bench.framework.Adapter."""
+
+    jax_device: jax.Device
+    precision: str
+    name: str = "jax"
+
+    def versions(self) -> dict[str, str]:
+        packages = {"jax": jax, "jaxlib": jaxlib, "flax": flax, "optax": optax, "numpy": np}
+        return {name: package.__version__ for name, package in packages.items()} | {"python": platform.python_version()}
+
+    def device(self) -> dict[str, Any]:
+        if self.jax_device.platform == "cpu":
+            return {
+                "kind": "cpu",
+                "name": platform.processor() or platform.machine(),
+                "memory_bytes": None,
+                "driver": None,
+            }
+        return {
+            "kind": "gpu",
+            "name": self.jax_device.device_kind,
+            "memory_bytes": (self.jax_device.memory_stats() or {}).get("bytes_limit"),
+            "driver": self.jax_device.client.platform_version.splitlines()[-1],
+        }
+
+    def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> JaxTrainer:
+        dtype = jnp.float64 if self.precision == "fp64" else jnp.float32
+        extra = {"compute_dtype": jnp.bfloat16} if self.precision == "bf16" else {}
+        with jax.default_device(self.jax_device):
+            network = model_class(model.name).from_options(model.options, model.values, dtype, **extra)
+            return JaxTrainer(network, model, optimiser, seed, dtype, self.jax_device)
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        return isinstance(error, MemoryError) or (
+            isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+        )
+
+
+class JaxTrainer:
+    """See bench.framework.Trainer."""
+
+    def __init__(
+        self,
+        model: nnx.Module,
+        spec: ModelSpec,
+        optimiser: OptimiserSpec,
+        seed: int,
+        dtype: Any,
+        device: jax.Device,
+    ) -> None:
+        self.dtype, self.device = dtype, device
+        graphdef, parameters, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+        self.network = functional.Network(graphdef, parameters, statistics, dtype)
+        self.parameters = jax.device_put(functional.arrays(parameters), device)
+        self.statistics = jax.device_put(functional.arrays(statistics), device)
+        first, second = (jax.tree.map(jnp.zeros_like, self.parameters) for _ in range(2))
+        self.moments = jax.device_put({"count": jnp.zeros((), jnp.int32), "first": first, "second": second}, device)
+        self.key = jax.device_put(jax.random.key(seed), device)  # dropout
+
+        update = partial(functional.update, optimiser=optimiser, ssm_names=spec.ssm_names)
+        # Parameters, statistics and moments are donated: updated in place, not copied.
+        self._train = jax.jit(partial(functional.train, self.network, update), donate_argnums=(0, 1, 2))
+        self._evaluate = jax.jit(partial(functional.evaluate, self.network))
+        self._forward = jax.jit(self.network.logits)
+        self._discretise = jax.jit(self.network.discretised)
+        self._step = jax.jit(self.network.step, donate_argnums=3)
+        self._trace = jax.jit(partial(functional.trace, self.network))
+        # A function of this trainer's own: jit keeps, and counts, its programs by function.
+        self._take = jax.jit(partial(functional.take))
+        self._last_batch: Pair | None = None
+
+    def put(self, inputs: np.ndarray, targets: np.ndarray) -> Pair:
+        return self.put_step(inputs), jax.device_put(np.asarray(targets, np.int32), self.device)
+
+    def put_step(self, inputs: np.ndarray) -> jax.Array:
+        dtype = self.dtype if np.issubdtype(inputs.dtype, np.floating) else np.int32
+        return jax.device_put(np.asarray(inputs, dtype), self.device)
+
+    def hold(self, inputs: np.ndarray, targets: np.ndarray) -> Pair:
+        return self.put(inputs, targets)
+
+    def take(self, held: Pair, indices: np.ndarray) -> Pair:
+        return self._take(held, np.asarray(indices, np.int32))
+
+    def train_step(self, batch: Pair, scale: float) -> jax.Array:
+        self._last_batch = batch
+        self.parameters, self.statistics, self.moments, metrics = self._train(
+            self.parameters, self.statistics, self.moments, self.key, batch, float(scale)
+        )
+        return metrics
+
+    def evaluate(self, batch: Pair, count: int) -> jax.Array:
+        return self._evaluate(self.parameters, self.statistics, batch, int(count))
+
+    def forward(self, batch: Pair) -> jax.Array:
+        return self._forward(self.parameters, self.statistics, batch[0])
+
+    def start_recurrence(self, batch_size: int) -> None:
+        self.constants = self._discretise(self.parameters, self.statistics)
+        self.recurrence = jax.device_put(
+            self.network.initial_state(self.parameters, self.statistics, batch_size), self.device
+        )
+
+    def recurrent_step(self, inputs: jax.Array) -> jax.Array:
+        logits, self.recurrence = self._step(self.parameters, self.statistics, inputs, self.recurrence, self.constants)
+        return logits
+
+    def wait(self, handle: Any) -> None:
+        jax.block_until_ready(handle)
+
+    def read(self, metrics: jax.Array) -> tuple[float, float]:
+        loss, correct = np.asarray(metrics).tolist()
+        return loss, correct
+
+    def read_all(self, metrics: Sequence[jax.Array]) -> list[tuple[float, float]]:
+        return [(float(loss), float(correct)) for loss, correct in jax.device_get(list(metrics))]
+
+    def state(self) -> dict[str, np.ndarray]:
+        # Copies: the next step donates these buffers, and on a CPU NumPy would look into them.
+        return {name: np.array(value) for name, value in {**self.parameters, **self.statistics}.items()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        names = self.parameters.keys() | self.statistics.keys()
+        if names != state.keys():
+            raise ValueError(f"state: names {sorted(names ^ state.keys())} are on one side only")
+        # jnp.array copies: a donated buffer must not be the caller's memory.
+        put = {name: jax.device_put(jnp.array(value), self.device) for name, value in state.items()}
+        self.parameters = {name: put[name] for name in self.parameters}
+        self.statistics = {name: put[name] for name in self.statistics}
+
+    def trace(self, batch: Pair) -> dict[str, np.ndarray]:
+        outputs, logits, loss, gradients = self._trace(self.parameters, self.statistics, batch)
+        tensors = dict(zip(_output_names(len(outputs)), outputs, strict=True)) | {
+            "logits": logits,
+            "loss": loss,
+        }
+        tensors |= {f"gradient.{name}": value for name, value in gradients.items()}
+        return {name: np.array(value, np.float64) for name, value in tensors.items()}
+
+    def compilations(self) -> int:
+        jitted = (
+            self._train,
+            self._evaluate,
+            self._forward,
+            self._discretise,
+            self._step,
+            self._trace,
+            self._take,
+        )
+        return sum(function._cache_size() for function in jitted)
+
+    def peak_bytes(self) -> int | None:
+        statistics = self.device.memory_stats() if self.device.platform == "gpu" else None
+        return None if statistics is None else int(statistics["peak_bytes_in_use"])
+
+    def compiled_bytes(self) -> int | None:
+        if self._last_batch is None:
+            return None
+        arguments = (self.parameters, self.statistics, self.moments, self.key, self._last_batch, 1.0)
+        # JAX keeps the executable of these shapes, so nothing is compiled again.
+        analysis = self._train.lower(*arguments).compile().memory_analysis()
+        if analysis is None:
+            return None
+        sizes = analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+        return int(sizes - analysis.alias_size_in_bytes)
+
+
+def _output_names(count: int) -> list[str]:
+    return ["output.encoder", *(f"output.blocks.{index}" for index in range(count - 1))]

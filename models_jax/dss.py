@@ -1,0 +1,153 @@
+"""DSS: diagonal state matrix, kernel by a Vandermonde product (Gupta et al. 2022, arXiv 2203.14343).
+
+K_l = Re sum_n f_n exp(lambda_n dt l): with l = l1 T + l2 the N x L powers are the product of two thin tables, f_n
+exp(lambda_n dt T l1) and exp(lambda_n dt l2). Real pairs throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+from models_jax.conv import convolve
+from models_jax.layer import Constants, Layer, State, complex_of, hold, refuse_bidirectional
+from models_jax.network import Block, SequenceModel
+from ssm.dss import Options, initial
+from ssm.lengths import chunk_length
+
+Pair = tuple[Array, Array]  # real and imaginary part
+
+
+def multiply(x: Pair, y: Pair) -> Pair:
+    return x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]
+
+
+def reciprocal(x: Pair, eps: float) -> Pair:
+    """conj(x) / (|x|^2 + eps)."""
+    size = x[0] * x[0] + x[1] * x[1] + eps
+    return x[0] / size, -x[1] / size
+
+
+def exponential(x: Pair) -> Pair:
+    grown = jnp.exp(x[0])
+    return grown * jnp.cos(x[1]), grown * jnp.sin(x[1])
+
+
+def exponential_less_one(x: Pair) -> Pair:
+    """exp(x) - 1 without cancellation near 0: expm1(a) cos b - 2 sin^2(b / 2) + i exp(a) sin b."""
+    half = jnp.sin(0.5 * x[1])
+    return jnp.expm1(x[0]) * jnp.cos(x[1]) - 2.0 * half * half, jnp.exp(x[0]) * jnp.sin(x[1])
+
+
+class DSSLayer(Layer):
+    """H independent diagonal systems. Settings and parameters: ``ssm.dss.Options``, ``ssm.dss.initial``."""
+
+    name = "dss"
+
+    def __init__(
+        self,
+        d_model: int,
+        n: int = 64,
+        l_max: int = 784,
+        *,
+        seed: int = 0,
+        values: Mapping[str, np.ndarray] | None = None,
+        dtype: DTypeLike = jnp.float32,
+        **options,  # the fields of ssm.dss.Options, declared and checked there once for both frameworks
+    ) -> None:
+        self.options = Options(d_model, n, l_max, **options)
+        hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
+
+    def __call__(self, u: Array) -> Array:
+        y = convolve(u.swapaxes(1, 2), self.kernels(u.shape[1]))
+        return y.swapaxes(1, 2) + self.D[...] * u
+
+    def eigenvalues(self) -> Pair:
+        """lambda (1 or H, S)."""
+        return (
+            -jnp.exp(self.Lambda_re[...]) if self.options.variant == "exp" else self.Lambda_re[...]
+        ), self.Lambda_im[...]
+
+    def weights(self) -> tuple[Pair, Pair, Array]:
+        """lambda dt (H, S), the factors f (directions, H, S), the tap (H, S) at which exp(lambda dt (l - tap)) is 1."""
+        lam, dt = self.eigenvalues(), jnp.exp(self.log_dt[...])[:, None]
+        step = (lam[0] * dt, lam[1] * dt)
+        tap = jnp.zeros_like(step[0])
+        if self.options.variant == "exp":
+            factor = multiply(exponential_less_one(step), reciprocal(lam, 0.0))
+        else:
+            # a geometric sum, taken from its large end, so that no exponential of a positive number is formed
+            length = self.options.l_max
+            grows = step[0] > 0
+            tap = jnp.where(grows, float(length - 1), tap)
+            sign = jnp.where(grows, -1.0, 1.0)
+            falling = (step[0] * sign, step[1] * sign)
+            whole = exponential_less_one((falling[0] * length, falling[1] * length))
+            row = multiply(exponential_less_one(falling), reciprocal(whole, self.options.eps))
+            factor = multiply(row, reciprocal(lam, 0.0))
+        w_re, w_im = self.W_re[None], self.W_im[None]
+        if self.options.bidirectional:
+            w_re, w_im = (
+                jnp.stack([self.W_re[...], self.W2_re[...]]),
+                jnp.stack([self.W_im[...], self.W2_im[...]]),
+            )
+        scale = 2.0 if self.options.conj_sym else 1.0
+        return step, multiply((scale * w_re, scale * w_im), factor), tap
+
+    def kernels(self, length: int) -> Array:
+        """Convolution kernels (directions, H, length)."""
+        step, factor, tap = self.weights()
+        size = chunk_length(length)
+        late = jnp.arange(-(-length // size), dtype=step[0].dtype) * size
+        early = jnp.arange(size, dtype=step[0].dtype)
+        reached = late - tap[..., None]  # (H, S, chunks)
+        start = multiply(
+            (factor[0][..., None], factor[1][..., None]),
+            exponential((step[0][..., None] * reached, step[1][..., None] * reached)),
+        )  # (directions, H, S, chunks)
+        within = exponential((step[0][..., None] * early, step[1][..., None] * early))  # (H, S, size)
+        table = jnp.concatenate([start[0], -start[1]], -2).swapaxes(-1, -2) @ jnp.concatenate(within, -2)
+        return table.reshape(*table.shape[:-2], -1)[..., :length]
+
+    def discretised(self) -> Constants:
+        refuse_bidirectional(self.options.bidirectional)
+        step, factor, tap = self.weights()
+        grows = (tap > 0).astype(step[0].dtype)
+        falling = lax.complex(step[0] * (1.0 - grows), step[1] * (1.0 - grows))
+        growing = lax.complex(step[0] * grows, step[1] * grows)
+        return {
+            "decay": jnp.exp(falling),
+            "growing": growing,
+            "factor": lax.complex(factor[0][0], factor[1][0]),
+        }
+
+    def initial_state(self, batch: int) -> State:
+        state = jnp.zeros((batch, self.options.d_model, self.options.stored), complex_of(self.D[...]))
+        return state if self.options.variant == "exp" else (state, jnp.zeros((), self.D[...].dtype))
+
+    def step(self, u: Array, state: State, constants: Constants) -> tuple[Array, State]:
+        if self.options.variant == "exp":
+            state = constants["decay"] * state + u[..., None]
+            return (constants["factor"] * state).sum(-1).real + self.D[...] * u, state
+        # a state that grows (Re lambda > 0) is kept relative to its growth since the first step: no overflow
+        state, count = state
+        growing = constants["growing"]
+        state = constants["decay"] * state + jnp.exp(growing * -count) * u[..., None]
+        reach = jnp.exp(growing * (count - (self.options.l_max - 1)))
+        return (constants["factor"] * reach * state).sum(-1).real + self.D[...] * u, (state, count + 1.0)
+
+
+class DSSBlock(Block):
+    """A block around a DSS layer; see ``models_jax.network.Block``."""
+
+    layer_class = DSSLayer
+
+
+class DSSModel(SequenceModel):
+    """A network of DSS blocks; see ``models_jax.network.SequenceModel``."""
+
+    block_class = DSSBlock

@@ -1,0 +1,156 @@
+"""The train step and its relatives as pure functions of plain dictionaries of arrays: what jax.jit sees.
+
+nnx.split happens once, nnx.merge only while JAX traces: nnx.jit would add its own Python to every step.
+PyTorch needs no such file: its modules run as they are (models_torch/adapter.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from bench.framework import OptimiserSpec
+
+Pair = tuple[jax.Array, jax.Array]
+Tree = dict[str, jax.Array]
+
+
+class Network:
+    """The flax module as pure functions of plain dictionaries; its methods run while JAX traces."""
+
+    def __init__(self, graphdef: Any, parameters: nnx.State, statistics: nnx.State, dtype: Any) -> None:
+        self.graphdef, self.dtype = graphdef, dtype
+        # Shapes only: the arrays themselves are donated by the first step.
+        self.blank = tuple(
+            jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), s) for s in (parameters, statistics)
+        )
+
+    def module(self, parameters: Tree, statistics: Tree) -> nnx.Module:
+        states = [_filled(blank, values) for blank, values in zip(self.blank, (parameters, statistics), strict=True)]
+        return nnx.merge(self.graphdef, *states)
+
+    def logits(self, parameters: Tree, statistics: Tree, inputs: jax.Array) -> jax.Array:
+        return self.module(parameters, statistics)(inputs)
+
+    def train_logits(self, parameters: Tree, statistics: Tree, inputs: jax.Array, key: Any) -> tuple[jax.Array, Tree]:
+        model = self.module(parameters, statistics)
+        logits = model(inputs, training=True, key=key)
+        return logits, arrays(nnx.state(model, nnx.BatchStat))
+
+    def block_outputs(self, parameters: Tree, statistics: Tree, inputs: jax.Array) -> list[jax.Array]:
+        return self.module(parameters, statistics).block_outputs(inputs, training=True)
+
+    def discretised(self, parameters: Tree, statistics: Tree) -> Any:
+        return self.module(parameters, statistics).discretised()
+
+    def initial_state(self, parameters: Tree, statistics: Tree, batch_size: int) -> Any:
+        return self.module(parameters, statistics).initial_state(batch_size)
+
+    def step(
+        self, parameters: Tree, statistics: Tree, inputs: jax.Array, state: Any, constants: Any
+    ) -> tuple[jax.Array, Any]:
+        return self.module(parameters, statistics).step(inputs, state, constants)
+
+
+def train(
+    network: Network,
+    update: Any,
+    parameters: Tree,
+    statistics: Tree,
+    moments: Any,
+    key: Any,
+    batch: Pair,
+    scale: Any,
+) -> tuple[Tree, Tree, Any, jax.Array]:
+    key = jax.random.fold_in(key, moments["count"])  # another mask each step, the same ones each run
+
+    def objective(parameters: Tree) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
+        logits, after = network.train_logits(parameters, statistics, batch[0], key)
+        losses, correct = rows(logits, batch[1], network.dtype)
+        return losses.mean(), (correct.sum(), after)
+
+    (loss, (correct, statistics)), gradients = jax.value_and_grad(objective, has_aux=True)(parameters)
+    parameters, moments = update(parameters, gradients, moments, scale)
+    return parameters, statistics, moments, jnp.stack((loss, correct))
+
+
+def update(
+    parameters: Tree,
+    gradients: Tree,
+    moments: Any,
+    scale: Any,
+    *,
+    optimiser: OptimiserSpec,
+    ssm_names: frozenset[str],
+) -> tuple[Tree, Any]:
+    """torch.optim.AdamW's arithmetic, with clip_grad_norm_ before it.
+
+    Not optax.adamw: in float32 its bias correction 1 - beta2**count starts with a relative error of 5e-5.
+    """
+    if optimiser.clip_norm is not None:
+        norm = jnp.sqrt(sum(jnp.vdot(gradient, gradient) for gradient in gradients.values()))
+        factor = jnp.minimum(1.0, optimiser.clip_norm / (norm + 1e-6))
+        gradients = {name: gradient * factor.astype(gradient.dtype) for name, gradient in gradients.items()}
+    beta1, beta2, count = optimiser.beta1, optimiser.beta2, moments["count"] + 1
+    first = {name: beta1 * moments["first"][name] + (1 - beta1) * value for name, value in gradients.items()}
+    second = {name: beta2 * moments["second"][name] + (1 - beta2) * value**2 for name, value in gradients.items()}
+
+    def correction(beta: float, dtype: Any) -> jax.Array:
+        """1 - beta**count without the cancellation."""
+        return -jnp.expm1(count.astype(dtype) * float(np.log(beta))) if beta > 0 else jnp.ones((), dtype)
+
+    def moved(name: str) -> jax.Array:
+        value, ssm = parameters[name], name in ssm_names
+        rate = jnp.asarray(scale * (optimiser.ssm_rate if ssm else optimiser.rate), value.dtype)
+        decay = 0.0 if ssm else optimiser.weight_decay
+        root = jnp.sqrt(second[name] / correction(beta2, value.dtype)) + optimiser.eps
+        return value - rate * (first[name] / correction(beta1, value.dtype) / root + decay * value)
+
+    return {name: moved(name) for name in parameters}, {"count": count, "first": first, "second": second}
+
+
+def evaluate(network: Network, parameters: Tree, statistics: Tree, batch: Pair, count: Any) -> jax.Array:
+    losses, correct = rows(network.logits(parameters, statistics, batch[0]), batch[1], network.dtype)
+    valid = jnp.arange(losses.shape[0]) < count
+    # where, not a product: padding that is not finite must not reach the sum.
+    return jnp.stack((jnp.where(valid, losses, 0).sum(), jnp.where(valid, correct, 0).sum()))
+
+
+def trace(network: Network, parameters: Tree, statistics: Tree, batch: Pair) -> tuple[Any, ...]:
+    def objective(parameters: Tree) -> tuple[jax.Array, jax.Array]:
+        logits, _ = network.train_logits(parameters, statistics, batch[0], None)
+        return rows(logits, batch[1], network.dtype)[0].mean(), logits
+
+    (loss, logits), gradients = jax.value_and_grad(objective, has_aux=True)(parameters)
+    return network.block_outputs(parameters, statistics, batch[0]), logits, loss, gradients
+
+
+def take(held: Pair, indices: jax.Array) -> Pair:
+    return held[0][indices], held[1][indices]
+
+
+def rows(logits: jax.Array, targets: jax.Array, dtype: Any) -> Pair:
+    """(B, K) logits, or (B, L, K) with one target for all steps -> cross-entropy and hits of each row,
+    both (B,).
+    """
+    logits = logits.astype(dtype)
+    spread = targets if logits.ndim == 2 else jnp.broadcast_to(targets[:, None], logits.shape[:2])
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, spread)
+    hits = (logits.argmax(-1) == spread).astype(dtype)
+    return (losses, hits) if logits.ndim == 2 else (losses.mean(1), hits.mean(1))
+
+
+def arrays(state: nnx.State) -> Tree:
+    """An nnx state -> plain arrays by dotted name."""
+    return {".".join(map(str, path)): variable.get_value() for path, variable in nnx.to_flat_state(state)}
+
+
+def _filled(blank: nnx.State, values: Tree) -> nnx.State:
+    """An nnx state of the blank one's structure with the values of a plain dictionary."""
+    flat = [(path, variable.replace(values[".".join(map(str, path))])) for path, variable in nnx.to_flat_state(blank)]
+    return nnx.from_flat_state(flat)

@@ -1,0 +1,66 @@
+"""What every state-space layer offers, and how a module takes its initial values."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+Constants = dict[str, Array]
+State = Array | tuple[Array, Array]
+
+
+def hold(module: nnx.Module, values: Mapping[str, np.ndarray], dtype: DTypeLike) -> None:
+    """Registers each value as a parameter of ``module`` under its name."""
+    for name, value in values.items():
+        setattr(module, name, nnx.Param(jnp.asarray(value, dtype)))
+
+
+def under(values: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The values whose dotted name starts with ``prefix``, that part taken off."""
+    return {name[len(prefix) + 1 :]: value for name, value in values.items() if name.startswith(prefix + ".")}
+
+
+def complex_of(x: Array) -> jnp.dtype:
+    """The complex type of an array's precision."""
+    return jnp.result_type(x.dtype, jnp.complex64)
+
+
+def clip(x: Array, high: float) -> Array:
+    """min(x, high), whose derivative at x = high is 1, as PyTorch's clamp has it (jnp.minimum: 1/2)."""
+    return jnp.where(x <= high, x, high)
+
+
+class Layer(nnx.Module):
+    """A linear map of sequences, in two forms that agree: over a whole sequence, and one step at a time."""
+
+    name: ClassVar[str]  # of the mathematics, ssm.<name>
+
+    @abstractmethod
+    def __call__(self, u: Array) -> Array:
+        """u (B, L, H) -> y (B, L, H), any length L."""
+
+    @abstractmethod
+    def discretised(self) -> Constants:
+        """What the step form needs, computed once. Raises ValueError for a bidirectional layer."""
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> State:
+        """The zero state of ``batch`` sequences, complex (with a count of steps where a layer needs one)."""
+
+    @abstractmethod
+    def step(self, u: Array, state: State, constants: Constants) -> tuple[Array, State]:
+        """One step: u (B, H) and the state before -> y (B, H) and the state after."""
+
+
+def refuse_bidirectional(bidirectional: bool) -> None:
+    if bidirectional:
+        raise ValueError(
+            "bidirectional=True: a step at a time sees no future; build the layer with bidirectional=False."
+        )

@@ -1,0 +1,290 @@
+"""The network around the layers, mirrored in models_torch/network.py: blocks, encoder, read-out, decoder."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from models_jax.layer import Constants, Layer, State, hold, under
+from ssm.checks import split_settings
+from ssm.network import BlockOptions, NetworkOptions, block_values, initial, mathematics, network_options
+
+NORM_EPS = 1e-5
+# every other activation starts with the exact GELU
+ACTIVATIONS = {"relu": jax.nn.relu, "silu": jax.nn.silu, "identity": lambda x: x}
+
+
+def gelu(x: Array) -> Array:
+    """x Phi(x), the exact form, as PyTorch's default."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+class Dense(nnx.Module):
+    """x W^T + b over the last axis, in ``compute_dtype``."""
+
+    def __init__(self, values: Mapping[str, np.ndarray], dtype: DTypeLike, compute_dtype: DTypeLike) -> None:
+        hold(self, values, dtype)
+        self.compute_dtype = compute_dtype
+
+    def __call__(self, x: Array) -> Array:
+        x, weight, bias = (t.astype(self.compute_dtype) for t in (x, self.weight[...], self.bias[...]))
+        return x @ weight.T + bias
+
+
+class Embedding(nnx.Module):
+    """Rows of a table by whole-number tokens: (B, L) -> (B, L, H)."""
+
+    def __init__(self, values: Mapping[str, np.ndarray], dtype: DTypeLike, compute_dtype: DTypeLike) -> None:
+        hold(self, values, dtype)
+        self.compute_dtype = compute_dtype
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.take(self.weight[...], x, 0).astype(self.compute_dtype)
+
+
+def normalise(x: Array, mean: Array, variance: Array, weight: Array, bias: Array) -> Array:
+    return (x - mean) * (jax.lax.rsqrt(variance + NORM_EPS) * weight) + bias
+
+
+class LayerNorm(nnx.Module):
+    """Zero mean and unit variance over the features of a step; computed in the parameters' precision."""
+
+    def __init__(self, values: Mapping[str, np.ndarray], dtype: DTypeLike) -> None:
+        hold(self, values, dtype)
+
+    def __call__(self, x: Array) -> Array:
+        y = x.astype(self.weight[...].dtype)
+        mean, variance = y.mean(-1, keepdims=True), y.var(-1, keepdims=True)
+        return normalise(y, mean, variance, self.weight[...], self.bias[...]).astype(x.dtype)
+
+
+class BatchNorm(nnx.Module):
+    """Zero mean and unit variance of a feature over batch and steps; in evaluation by the running statistics.
+
+    The running variance is the unbiased one; ``momentum`` is the share of both that is kept a step.
+    """
+
+    def __init__(self, values: Mapping[str, np.ndarray], dtype: DTypeLike, momentum: float) -> None:
+        hold(self, {name: values[name] for name in ("weight", "bias")}, dtype)
+        self.running_mean = nnx.BatchStat(jnp.asarray(values["running_mean"], dtype))
+        self.running_var = nnx.BatchStat(jnp.asarray(values["running_var"], dtype))
+        self.momentum = momentum
+
+    def __call__(self, x: Array, training: bool) -> Array:
+        y = x.astype(self.weight[...].dtype)
+        mean, variance = self.running_mean[...], self.running_var[...]
+        if training:
+            axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
+            keep = self.momentum
+            old_mean, old_variance = mean, variance
+            mean, variance = y.mean(axes), y.var(axes)
+            self.running_mean[...] = keep * old_mean + (1.0 - keep) * mean
+            self.running_var[...] = keep * old_variance + (1.0 - keep) * variance * (count / max(1, count - 1))
+        return normalise(y, mean, variance, self.weight[...], self.bias[...]).astype(x.dtype)
+
+
+def larger(x: Array, y: Array) -> Array:
+    """max(x, y) by selection. XLA's derivative of a maximum looks for the value equal to a maximum that it may have made
+    anew and rounded differently, and then loses gradient; written so in both frameworks, ties are split alike too."""
+    return jnp.where(x >= y, x, y)
+
+
+class Block(nnx.Module):
+    """[norm] -> layer -> activation -> dropout -> [mixing, dropout] -> residual -> [norm] -> pooling.
+
+    (B, L, d_model) -> (B, L // k, d_model), k the pooling. Settings: ``ssm.network.BlockOptions`` and the layer's own.
+    """
+
+    layer_class: ClassVar[type[Layer]]
+
+    def __init__(
+        self,
+        d_model: int,
+        n: int = 64,
+        l_max: int = 784,
+        *,
+        seed: int = 0,
+        values: Mapping[str, np.ndarray] | None = None,
+        dtype: DTypeLike = jnp.float32,
+        compute_dtype: DTypeLike | None = None,
+        **options,  # BlockOptions' fields and the layer's, declared and checked in ssm/ once for both frameworks
+    ) -> None:
+        name = self.layer_class.name
+        own, of_layer = split_settings(options, BlockOptions, mathematics(name).Options)
+        self.options = BlockOptions(**own)
+        if values is None:
+            layer_options = mathematics(name).Options(d_model, n, l_max, **of_layer)
+            values = block_values(self.options, layer_options, name, np.random.default_rng(seed))
+        self.layer = self.layer_class(d_model, n, l_max, values=under(values, "layer"), dtype=dtype, **of_layer)
+        for part in self.options.dense_names:
+            setattr(self, part, Dense(under(values, part), dtype, compute_dtype or dtype))
+        for part in self.options.norm_names:
+            norm = under(values, part)
+            momentum = self.options.norm_momentum
+            made = LayerNorm(norm, dtype) if self.options.norm == "layer" else BatchNorm(norm, dtype, momentum)
+            setattr(self, part, made)
+        self.dtype = dtype
+
+    # training and the dropout key are arguments here, where PyTorch keeps a mode and a generator
+    def __call__(self, x: Array, training: bool = False, key: Array | None = None) -> Array:
+        y = self.normalised("norm_pre", x, training)
+        y = self.mix_features(self.layer(y.astype(self.dtype)).astype(x.dtype), training, key)
+        y = y + x if self.options.residual else y
+        return self.pool(self.normalised("norm_post", y, training))
+
+    def normalised(self, part: str, x: Array, training: bool) -> Array:
+        if part not in self.options.norm_names:
+            return x
+        norm = getattr(self, part)
+        return norm(x, training) if self.options.norm == "batch" else norm(x)
+
+    def mix_features(self, x: Array, training: bool = False, key: Array | None = None) -> Array:
+        """Activation, gate, mixing and dropout: position-wise, (..., H) -> (..., H)."""
+        kind = self.options.activation
+        active = training and self.options.dropout > 0.0
+        if active and key is None:
+            raise ValueError(f"dropout={self.options.dropout}: training with dropout needs a key; give key=.")
+        keys = jax.random.split(key, 3) if active else (None, None, None)
+        y = self.drop(ACTIVATIONS.get(kind, gelu)(x), keys[0])
+        if kind == "half_glu1":
+            y = self.drop(y * jax.nn.sigmoid(self.gate(y)), keys[1])
+        elif kind == "half_glu2":
+            y = self.drop(x * jax.nn.sigmoid(self.gate(y)), keys[1])
+        elif kind == "full_glu":
+            y = self.drop(self.value(y) * jax.nn.sigmoid(self.gate(y)), keys[1])
+        return self.drop(self.mix(y), keys[2]) if self.options.mixing == "linear" else y
+
+    def drop(self, x: Array, key: Array | None) -> Array:
+        if key is None:
+            return x
+        shape = (len(x), 1, x.shape[-1]) if self.options.dropout_tied else x.shape
+        kept = jax.random.bernoulli(key, 1.0 - self.options.dropout, shape)
+        return jnp.where(kept, x / (1.0 - self.options.dropout), 0.0).astype(x.dtype)
+
+    def pool(self, x: Array) -> Array:
+        size = self.options.pool_size
+        if size == 1:
+            return x
+        groups = x[:, : x.shape[1] // size * size].reshape(x.shape[0], -1, size, x.shape[2])
+        if self.options.pool_kind == "avg":
+            return groups.mean(2)
+        return functools.reduce(larger, (groups[:, :, index] for index in range(size)))
+
+    def discretised(self) -> Constants:
+        self.options.check_stepwise()
+        return self.layer.discretised()
+
+    def step(self, x: Array, state: State, constants: Constants) -> tuple[Array, State]:
+        """One step, batch norm by its running statistics: x (B, H) -> (B, H) and the state after."""
+        y = self.normalised("norm_pre", x, False)
+        y, state = self.layer.step(y.astype(self.dtype), state, constants)
+        y = self.mix_features(y.astype(x.dtype))
+        y = y + x if self.options.residual else y
+        return self.normalised("norm_post", y, False), state
+
+
+class SequenceModel(nnx.Module):
+    """encoder -> blocks -> read-out -> decoder.
+
+    x (B, L, d_input), or (B, L) tokens -> (B, d_output), or (B, L', d_output) with readout="none".
+
+    ``collapse`` is short for readout="mean" (true) or "none" (false). ``values`` are initial values by dotted name
+    (``ssm.network.initial``), drawn from ``seed`` when absent. Settings: ``ssm.network.network_options``.
+    """
+
+    block_class: ClassVar[type[Block]]
+
+    def __init__(
+        self,
+        d_input: int,
+        d_model: int,
+        d_output: int,
+        n_blocks: int,
+        n: int,
+        l_max: int,
+        collapse: bool | None = None,
+        *,
+        seed: int = 0,
+        values: Mapping[str, np.ndarray] | None = None,
+        dtype: DTypeLike = jnp.float32,
+        compute_dtype: DTypeLike | None = None,
+        **options,  # the other settings of ssm.network.network_options, declared and checked there for both frameworks
+    ) -> None:
+        settings = {"d_model": d_model, "n_blocks": n_blocks, "n": n, "collapse": collapse, **options}
+        self.options = network_options(self.block_class.layer_class.name, d_input, d_output, l_max, settings)
+        self.d_input, self.d_output, self.d_model = d_input, d_output, d_model
+        values = initial(self.options, seed) if values is None else values
+        dtypes = {"dtype": dtype, "compute_dtype": compute_dtype or dtype}
+        encoder = Embedding if self.options.encoder == "embedding" else Dense
+        self.encoder = encoder(under(values, "encoder"), **dtypes)
+        settings = self.options.block_settings()
+        self.blocks = nnx.List(
+            self.block_class(d_model, n, length, values=under(values, f"blocks.{index}"), **dtypes, **settings)
+            for index, length in enumerate(self.options.lengths)
+        )
+        self.decoder = Dense(under(values, "decoder"), **dtypes)
+        self.dtype = dtype
+
+    @classmethod
+    def from_options(
+        cls,
+        options: NetworkOptions,
+        values: Mapping[str, np.ndarray],
+        dtype: DTypeLike,
+        compute_dtype: DTypeLike | None = None,
+    ) -> SequenceModel:
+        sizes = {"d_output": options.d_output, "l_max": options.l_max}
+        dtypes = {"dtype": dtype, "compute_dtype": compute_dtype}
+        return cls(options.d_input, values=values, **sizes, **dtypes, **options.settings())
+
+    def __call__(self, x: Array, training: bool = False, key: Array | None = None) -> Array:
+        return self.read_out(self.block_outputs(x, training, key)[-1])
+
+    def block_outputs(self, x: Array, training: bool = False, key: Array | None = None) -> list[Array]:
+        """What the encoder and each block give, in order."""
+        keys = [None] * len(self.blocks) if key is None else jax.random.split(key, len(self.blocks))
+        outputs = [self.encoder(x)]
+        for block, block_key in zip(self.blocks, keys, strict=True):
+            outputs.append(block(outputs[-1], training, block_key))
+        return outputs
+
+    def read_out(self, y: Array) -> Array:
+        kind = self.options.readout
+        if kind == "mean":
+            y = y.mean(1)
+        elif kind != "none":
+            y = y[:, -1 if kind == "last" else 0]
+        return self.decoder(y).astype(self.dtype)
+
+    def discretised(self) -> list[Constants]:
+        """What the step form needs, a block each. Raises ValueError for a bidirectional or pooling network."""
+        return [block.discretised() for block in self.blocks]
+
+    def initial_state(self, batch: int) -> list[State]:
+        return [block.layer.initial_state(batch) for block in self.blocks]
+
+    def step(self, x: Array, state: list[State], constants: list[Constants]) -> tuple[Array, list[State]]:
+        """One step: x (B, d_input), or (B,) tokens -> its output (B, d_output), as of readout="none", and the state."""
+        y = self.encoder(x)
+        after = []
+        for block, block_state, block_constants in zip(self.blocks, state, constants, strict=True):
+            y, block_state = block.step(y, block_state, block_constants)
+            after.append(block_state)
+        return self.decoder(y).astype(self.dtype), after
+
+
+def model_class(name: str) -> type[SequenceModel]:
+    """The model that ``models_jax/<name>.py`` defines."""
+    module = importlib.import_module(f"models_jax.{name}")
+    classes = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
+    return next(cls for cls in classes if issubclass(cls, SequenceModel))

@@ -1,0 +1,187 @@
+"""S4: diagonal plus low-rank state matrix, kernel by its generating function (Gu et al. 2022, arXiv 2111.00396).
+
+At z = exp(-i theta), theta = 2 pi k / l_max, the truncated generating function is, with s = sin(theta / 2),
+c = cos(theta / 2) and kappa = dt c,
+
+    K(z) = exp(i theta / 2) dt C~ (2 i s - kappa A)^-1 B,          A = diag(Lambda) - P P*
+
+(S4's lemma C.3 with the factor 2 / (1 + z) multiplied out, so that nothing is singular at z = -1). The inverse is that
+of the diagonal part, corrected by Woodbury's identity; a conjugate pair's two terms make one real-arithmetic term, and
+half the spectrum is enough, because the kernel is real.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+from models_jax.cauchy import cauchy_sums
+from models_jax.conv import convolve
+from models_jax.layer import Constants, Layer, clip, complex_of, hold, refuse_bidirectional
+from models_jax.network import Block, SequenceModel
+from ssm.s4 import LEAST_DECAY, Options, initial
+
+
+class S4Layer(Layer):
+    """H independent S4 systems. Settings and parameters: ``ssm.s4.Options``, ``ssm.s4.initial``."""
+
+    name = "s4"
+
+    def __init__(
+        self,
+        d_model: int,
+        n: int = 64,
+        l_max: int = 784,
+        *,
+        seed: int = 0,
+        values: Mapping[str, np.ndarray] | None = None,
+        dtype: DTypeLike = jnp.float32,
+        **options,  # the fields of ssm.s4.Options, declared and checked there once for both frameworks
+    ) -> None:
+        self.options = Options(d_model, n, l_max, **options)
+        hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
+
+    def __call__(self, u: Array) -> Array:
+        y = convolve(u.swapaxes(1, 2), self.kernels(u.shape[1]))
+        return y.swapaxes(1, 2) + self.D[...] * u
+
+    def decay(self) -> Array:
+        """-Re Lambda (1 or H, N/2), positive."""
+        if self.options.real_part == "exp":
+            return jnp.exp(self.Lambda_re[...])
+        return -clip(self.Lambda_re[...], -LEAST_DECAY)
+
+    def outputs(self) -> tuple[Array, Array]:
+        """C~, real and imaginary parts (directions, H, N/2)."""
+        if self.options.bidirectional:
+            return jnp.stack([self.C_re[...], self.C2_re[...]]), jnp.stack([self.C_im[...], self.C2_im[...]])
+        return self.C_re[None], self.C_im[None]
+
+    def kernels(self, length: int) -> Array:
+        """Convolution kernels (directions, H, length). Past l_max the truncated outputs are made anew."""
+        nodes, (c_re, c_im) = self.options.l_max, self.outputs()
+        if length > nodes:
+            rows = self.output_rows(length)
+            nodes, (c_re, c_im) = (
+                length,
+                (0.5 * rows[..., : rows.shape[-1] // 2], -0.5 * rows[..., rows.shape[-1] // 2 :]),
+            )
+        return jnp.fft.irfft(self.generating_function(c_re, c_im, nodes), n=nodes)[..., :length]
+
+    def generating_function(self, c_re: Array, c_im: Array, nodes: int) -> Array:
+        """K at the first half of the ``nodes`` roots of unity: (directions, H, nodes // 2 + 1) complex."""
+        # constants of the compiled program: NumPy, because float64 is off in JAX unless asked for
+        angle = np.arange(nodes // 2 + 1) * (math.pi / nodes)
+        turn = jnp.asarray(np.exp(1j * angle), complex_of(c_re))
+        sigma, cosine = jnp.asarray(2.0 * np.sin(angle), c_re.dtype), jnp.asarray(np.cos(angle), c_re.dtype)
+        dt = jnp.exp(self.log_dt[...])[:, None]  # (H, 1)
+        a, b = self.decay(), self.Lambda_im[...]  # (1 or H, S)
+
+        # products of every left vector (C~ a direction, then P*) and every right one (B, then P): (left, right, H, S)
+        spread = (self.options.rank, *c_re.shape[1:])
+        left_re = jnp.concatenate([c_re, jnp.broadcast_to(self.P_re[...], spread)])
+        left_im = jnp.concatenate([c_im, jnp.broadcast_to(-self.P_im[...], spread)])
+        right_re = jnp.concatenate([self.B_re[None], self.P_re[...]])
+        right_im = jnp.concatenate([self.B_im[None], self.P_im[...]])
+        x = left_re[:, None] * right_re - left_im[:, None] * right_im
+        y = left_re[:, None] * right_im + left_im[:, None] * right_re
+        shape = x.shape[:2]
+        terms = (
+            jnp.stack([2.0 * (x * a - y * b), 2.0 * x]).reshape(-1, *x.shape[2:]).swapaxes(0, 1)
+        )  # (H, 2 left right, S)
+
+        kappa = dt * cosine  # (H, F)
+        a, b = (jnp.broadcast_to(t, (len(terms), t.shape[-1])) for t in (a, b))
+        real, imag = cauchy_sums(terms, a, b, kappa, sigma)  # (H, 2 left right, F) each
+        real, imag = (t.reshape(len(t), 2, *shape, -1) for t in (real, imag))
+        kappa = kappa[:, None, None]
+        total = lax.complex(
+            kappa * real[:, 0] - sigma * imag[:, 1],
+            kappa * imag[:, 0] + sigma * real[:, 1],
+        )  # (H, left, right, F): left (2 i s - kappa Lambda)^-1 right, both members of each pair
+        directions = shape[0] - self.options.rank
+        for column in range(1, 1 + self.options.rank):
+            row = directions + column - 1
+            pivot = 1.0 + kappa[:, 0] * total[:, row, column, None]  # Woodbury, one rank after the other
+            total = total - kappa * total[:, :, column, None] * (total[:, row] / pivot)[:, None]
+        return (total[:, :directions, 0] * (turn * dt[..., None])).swapaxes(0, 1)
+
+    # ---- one step at a time ----
+
+    def step_constants(self) -> Constants:
+        """The bilinear step in O(N) a channel, without the output vector: complex, in this layer's precision."""
+        dt = jnp.exp(self.log_dt[...])[:, None]
+        w = lax.complex(-self.decay(), self.Lambda_im[...])
+        p, b = lax.complex(self.P_re[...], self.P_im[...]), lax.complex(self.B_re[...], self.B_im[...])
+        inverse = 1.0 / (1.0 - 0.5 * dt * w)  # (H, S)
+        spread = inverse * p  # (rank, H, S)
+        conjugate = jnp.broadcast_to(p.conj(), spread.shape)
+        gram = 2.0 * jnp.einsum("rhs,ths->hrt", conjugate, spread).real
+        eye = jnp.eye(len(p), dtype=gram.dtype)
+        solve = jnp.linalg.inv(eye + 0.5 * dt[..., None] * gram)  # (H, rank, rank)
+        return {
+            "keep": inverse * (1.0 + 0.5 * dt * w),
+            "enter": inverse * dt * b,
+            "p": conjugate,
+            "spread": 0.5 * dt * spread,
+            "solve": solve,
+        }
+
+    def advance(self, state: Array, u: Array, constants: Constants) -> Array:
+        """Abar x + Bbar u: state (B, H, S), u (B, H) -> (B, H, S)."""
+        p, spread = constants["p"], constants["spread"]
+        before = 2.0 * jnp.einsum("rhs,bhs->bhr", p, state).real
+        free = (
+            constants["keep"] * state - jnp.einsum("rhs,bhr->bhs", spread, before) + constants["enter"] * u[..., None]
+        )
+        after = jnp.einsum("hrt,bht->bhr", constants["solve"], 2.0 * jnp.einsum("rhs,bhs->bhr", p, free).real)
+        return free - jnp.einsum("rhs,bhr->bhs", spread, after)
+
+    def dense(self) -> Array:
+        """Abar in the real coordinates (Re x, Im x): (H, N, N), in this layer's precision (float64 is an opt-in)."""
+        h, half = self.options.d_model, self.options.n // 2
+        unit = jnp.eye(half, dtype=complex_of(self.D[...]))
+        basis = jnp.broadcast_to(jnp.concatenate([unit, 1j * unit])[:, None], (2 * half, h, half))
+        image = self.advance(basis, jnp.zeros((2 * half, h), self.D[...].dtype), self.step_constants())
+        return jnp.concatenate([image.real, image.imag], -1).transpose(1, 2, 0)
+
+    def output_rows(self, length: int | None = None) -> Array:
+        """Real rows r (directions, H, N) with C x = r (Re x, Im x); truncated for ``length`` when one is given."""
+        c_re, c_im = self.outputs()
+        rows = jnp.concatenate([2.0 * c_re, -2.0 * c_im], -1)
+        a = self.dense()
+        rest = jnp.eye(a.shape[-1], dtype=a.dtype) - jnp.linalg.matrix_power(a, self.options.l_max)
+        rows = jnp.linalg.solve(rest.mT, rows.transpose(1, 2, 0))  # (H, N, directions)
+        if length is not None:
+            rows = rows - jnp.linalg.matrix_power(a, length).mT @ rows
+        return rows.transpose(2, 0, 1)
+
+    def discretised(self) -> Constants:
+        refuse_bidirectional(self.options.bidirectional)
+        rows = self.output_rows()[0]
+        return self.step_constants() | {"rows": rows}
+
+    def initial_state(self, batch: int) -> Array:
+        return jnp.zeros((batch, self.options.d_model, self.options.n // 2), complex_of(self.D[...]))
+
+    def step(self, u: Array, state: Array, constants: Constants) -> tuple[Array, Array]:
+        state = self.advance(state, u, constants)
+        y = jnp.einsum("hn,bhn->bh", constants["rows"], jnp.concatenate([state.real, state.imag], -1))
+        return y + self.D[...] * u, state
+
+
+class S4Block(Block):
+    """A block around an S4 layer; see ``models_jax.network.Block``."""
+
+    layer_class = S4Layer
+
+
+class S4Model(SequenceModel):
+    """A network of S4 blocks; see ``models_jax.network.SequenceModel``."""
+
+    block_class = S4Block

@@ -1,0 +1,101 @@
+"""S5: one diagonal system with H inputs and H outputs, run by a scan (Smith et al. 2023, arXiv 2208.04933)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+from models_jax.layer import Constants, Layer, clip, complex_of, hold, refuse_bidirectional
+from models_jax.network import Block, SequenceModel
+from models_jax.scan import linear_scan
+from ssm.s5 import LEAST_DECAY, Options, initial
+
+
+class S5Layer(Layer):
+    """A diagonal system with P latent states. Settings and parameters: ``ssm.s5.Options``, ``ssm.s5.initial``."""
+
+    name = "s5"
+
+    def __init__(
+        self,
+        d_model: int,
+        n: int = 64,
+        l_max: int = 784,
+        *,
+        seed: int = 0,
+        values: Mapping[str, np.ndarray] | None = None,
+        dtype: DTypeLike = jnp.float32,
+        **options,  # the fields of ssm.s5.Options, declared and checked there once for both frameworks
+    ) -> None:
+        self.options = Options(d_model, n, l_max, **options)
+        hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
+
+    def __call__(self, u: Array) -> Array:
+        lam_bar, b_bar = self.discrete()
+        entered = complex_view(u @ real_view(b_bar.T))  # (B, L, S)
+        y = read_out(linear_scan(lam_bar, entered), self.output("C"))
+        if self.options.bidirectional:
+            y = y + read_out(linear_scan(lam_bar, entered, True), self.output("C2"))
+        return y + self.D[...] * u
+
+    def discrete(self) -> tuple[Array, Array]:
+        """Lambda_bar (S,), B_bar (S, H), complex."""
+        real = clip(self.Lambda_re[...], -LEAST_DECAY) if self.options.clip_eigs else self.Lambda_re[...]
+        lam, dt = (
+            lax.complex(real, self.Lambda_im[...]),
+            self.options.step_rescale * jnp.exp(self.log_dt[...]),
+        )
+        if self.options.discretisation == "zoh":
+            lam_bar, factor = jnp.exp(lam * dt), jnp.expm1(lam * dt) / lam
+        else:
+            inverse = 1.0 / (1.0 - 0.5 * dt * lam)
+            lam_bar, factor = inverse * (1.0 + 0.5 * dt * lam), inverse * dt
+        return lam_bar, factor[:, None] * lax.complex(self.B_re[...], self.B_im[...])
+
+    def output(self, name: str) -> Array:
+        """The output matrix as it acts on real_view: (2 S, H) real, pairs counted twice."""
+        c = lax.complex(getattr(self, name + "_re")[...], -getattr(self, name + "_im")[...])
+        return (2.0 if self.options.conj_sym else 1.0) * real_view(c).T
+
+    def discretised(self) -> Constants:
+        refuse_bidirectional(self.options.bidirectional)
+        lam_bar, b_bar = self.discrete()
+        return {"decay": lam_bar, "enter": real_view(b_bar.T), "output": self.output("C")}
+
+    def initial_state(self, batch: int) -> Array:
+        return jnp.zeros((batch, self.options.stored), complex_of(self.D[...]))
+
+    def step(self, u: Array, state: Array, constants: Constants) -> tuple[Array, Array]:
+        state = constants["decay"] * state + complex_view(u @ constants["enter"])
+        return read_out(state, constants["output"]) + self.D[...] * u, state
+
+
+def real_view(matrix: Array) -> Array:
+    """(M, S) complex -> (M, 2 S) real: all real parts, then all imaginary ones (PyTorch stores them in pairs)."""
+    return jnp.concatenate([matrix.real, matrix.imag], -1)
+
+
+def complex_view(halves: Array) -> Array:
+    """(..., 2 S) real -> (..., S) complex, the inverse of ``real_view``."""
+    return lax.complex(*jnp.split(halves, 2, -1))
+
+
+def read_out(states: Array, output: Array) -> Array:
+    """Re(C x): states (..., S) complex, output (2 S, H) -> (..., H), one real product."""
+    return real_view(states) @ output
+
+
+class S5Block(Block):
+    """A block around an S5 layer; see ``models_jax.network.Block``."""
+
+    layer_class = S5Layer
+
+
+class S5Model(SequenceModel):
+    """A network of S5 blocks; see ``models_jax.network.SequenceModel``."""
+
+    block_class = S5Block

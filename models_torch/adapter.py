@@ -1,0 +1,259 @@
+"""PyTorch behind the bench's protocol (bench/framework.py). Mirrors models_jax/adapter.py.
+
+Steps are queued: on a GPU nothing here waits for the device; on a CPU PyTorch computes at once and there is
+nothing to wait for.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from bench.framework import ModelSpec, OptimiserSpec
+from models_torch.network import model_class
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
+COMPILE = ("none", "default")
+
+
+def adapter(hardware: str, precision: str, threads: int, compile: str) -> TorchAdapter:
+    """Sets device, precision and threads for the whole process. ValueError for what this machine or
+    PyTorch cannot do.
+    """
+    if compile not in COMPILE:
+        raise ValueError(f"framework.compile={compile}: PyTorch knows {' and '.join(COMPILE)} (none is eager)")
+    device = _device(hardware)
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision}: unknown; choose one of {', '.join(PRECISIONS)}")
+    if precision == "tf32" and device.type == "cpu":
+        raise ValueError("precision=tf32: a CPU has no TF32; choose fp32, or hardware=gpu")
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    return TorchAdapter(device, precision, compile)
+
+
+def _device(hardware: str) -> torch.device:
+    if hardware not in ("auto", "cpu", "gpu"):
+        raise ValueError(f"hardware={hardware}: unknown; choose one of auto, cpu, gpu")
+    present = torch.cuda.is_available()
+    if hardware == "gpu" and not present:
+        raise ValueError("hardware=gpu: PyTorch sees no GPU here; install the CUDA build, or choose hardware=cpu")
+    return torch.device("cuda" if present and hardware != "cpu" else "cpu")
+
+
+@dataclass(frozen=True)
+class TorchAdapter:
+    """See bench.framework.Adapter."""
+
+    torch_device: torch.device
+    precision: str
+    compile: str
+    name: str = "torch"
+
+    def versions(self) -> dict[str, str]:
+        return {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+
+    def device(self) -> dict[str, Any]:
+        if self.torch_device.type == "cpu":
+            return {
+                "kind": "cpu",
+                "name": platform.processor() or platform.machine(),
+                "memory_bytes": None,
+                "driver": None,
+            }
+        properties = torch.cuda.get_device_properties(self.torch_device)
+        return {
+            "kind": "gpu",
+            "name": properties.name,
+            "memory_bytes": properties.total_memory,
+            "driver": f"CUDA {torch.version.cuda}",
+        }
+
+    def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> TorchTrainer:
+        dtype = torch.float64 if self.precision == "fp64" else torch.float32
+        extra = {"compute_dtype": torch.bfloat16} if self.precision == "bf16" else {}
+        network = model_class(model.name).from_options(model.options, model.values, dtype, **extra)
+        return TorchTrainer(network.to(self.torch_device), model, optimiser, seed, dtype, self.compile == "default")
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        # The CPU allocator raises a plain RuntimeError, which only its text tells apart.
+        return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+            isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        )
+
+
+class TorchTrainer:
+    """See bench.framework.Trainer."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        spec: ModelSpec,
+        optimiser: OptimiserSpec,
+        seed: int,
+        dtype: torch.dtype,
+        compiled: bool,
+    ) -> None:
+        self.model, self.dtype, self.compiled = model, dtype, compiled
+        self.device = next(model.parameters()).device
+        self.run = torch.compile(model, dynamic=False) if compiled else model
+        self.compiled_before = _compiled_graphs() if compiled else 0
+        torch.manual_seed(seed)  # dropout
+        self.parameters = dict(model.named_parameters())
+        self.statistics = {name: buffer for name, buffer in model.named_buffers() if name in spec.values}
+        self.clip_norm = optimiser.clip_norm
+        general = [value for name, value in self.parameters.items() if name not in spec.ssm_names]
+        ssm = [value for name, value in self.parameters.items() if name in spec.ssm_names]
+        self.rates = (optimiser.rate, optimiser.ssm_rate)
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": general, "weight_decay": optimiser.weight_decay},
+                {"params": ssm, "weight_decay": 0.0},
+            ],
+            lr=optimiser.rate,
+            betas=(optimiser.beta1, optimiser.beta2),
+            eps=optimiser.eps,
+            # One kernel a group: 60 parameters take 0.5 ms on 2 cores, against 8.5 ms with foreach.
+            fused=True,
+        )
+
+    def put(self, inputs: np.ndarray, targets: np.ndarray) -> Pair:
+        return self._input(inputs), self._move(np.asarray(targets, np.int64))
+
+    def put_step(self, inputs: np.ndarray) -> torch.Tensor:
+        return self._input(inputs)
+
+    def hold(self, inputs: np.ndarray, targets: np.ndarray) -> Pair:
+        return self.put(inputs, targets)
+
+    def take(self, held: Pair, indices: np.ndarray) -> Pair:
+        rows = self._move(indices)
+        return held[0].index_select(0, rows), held[1].index_select(0, rows)
+
+    def _input(self, inputs: np.ndarray) -> torch.Tensor:
+        tensor = self._move(inputs)
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor.long()
+
+    def _move(self, array: np.ndarray) -> torch.Tensor:
+        # A copy: the caller's array may be read-only (a memory map), and from_numpy would share it.
+        tensor = torch.from_numpy(np.array(array))
+        # From pinned memory the copy to a GPU does not stop the host.
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
+
+    def train_step(self, batch: Pair, scale: float) -> torch.Tensor:
+        self.model.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        losses, correct = _rows(self.run(batch[0]), batch[1], self.dtype)
+        loss = losses.mean()
+        loss.backward()
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm)
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * scale
+        self.optimiser.step()
+        return torch.stack((loss.detach(), correct.sum()))
+
+    @torch.no_grad()
+    def evaluate(self, batch: Pair, count: int) -> torch.Tensor:
+        self.model.eval()
+        losses, correct = _rows(self.run(batch[0]), batch[1], self.dtype)
+        return torch.stack((losses[:count].sum(), correct[:count].sum()))
+
+    @torch.no_grad()
+    def forward(self, batch: Pair) -> torch.Tensor:
+        self.model.eval()
+        return self.run(batch[0])
+
+    @torch.no_grad()
+    def start_recurrence(self, batch_size: int) -> None:
+        self.model.eval()
+        self.constants = self.model.discretised()
+        self.recurrence = self.model.initial_state(batch_size)
+
+    @torch.no_grad()
+    def recurrent_step(self, inputs: torch.Tensor) -> torch.Tensor:
+        logits, self.recurrence = self.model.step(inputs, self.recurrence, self.constants)
+        return logits
+
+    def wait(self, handle: torch.Tensor) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def read(self, metrics: torch.Tensor) -> tuple[float, float]:
+        loss, correct = metrics.tolist()
+        return loss, correct
+
+    def read_all(self, metrics: Sequence[torch.Tensor]) -> list[tuple[float, float]]:
+        return [(loss, correct) for loss, correct in torch.stack(list(metrics)).tolist()] if metrics else []
+
+    def state(self) -> dict[str, np.ndarray]:
+        tensors = {**self.parameters, **self.statistics}
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        tensors = {**self.parameters, **self.statistics}
+        if tensors.keys() != state.keys():
+            raise ValueError(f"state: names {sorted(tensors.keys() ^ state.keys())} are on one side only")
+        for name, tensor in tensors.items():
+            tensor.copy_(torch.from_numpy(np.array(state[name])))
+
+    def trace(self, batch: Pair) -> dict[str, np.ndarray]:
+        before = self.state()
+        self.model.train()
+        with torch.no_grad():
+            outputs = self.model.block_outputs(batch[0])
+        self.restore(before)  # a training-mode pass moves batch norm's statistics
+        self.model.zero_grad(set_to_none=True)
+        logits = self.model(batch[0])
+        loss = _rows(logits, batch[1], self.dtype)[0].mean()
+        loss.backward()
+        tensors = dict(zip(_output_names(len(outputs)), outputs, strict=True)) | {
+            "logits": logits,
+            "loss": loss,
+        }
+        for name, parameter in self.parameters.items():
+            # A parameter that the loss does not reach has no gradient here, and zeros in JAX.
+            tensors[f"gradient.{name}"] = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        self.restore(before)
+        return {name: tensor.detach().cpu().double().numpy().copy() for name, tensor in tensors.items()}
+
+    def compilations(self) -> int:
+        return _compiled_graphs() - self.compiled_before if self.compiled else 0
+
+    def peak_bytes(self) -> int | None:
+        return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
+
+    def compiled_bytes(self) -> int | None:
+        return None
+
+
+def _rows(logits: torch.Tensor, targets: torch.Tensor, dtype: torch.dtype) -> Pair:
+    """(B, K) logits, or (B, L, K) with one target for all steps -> cross-entropy and hits of each row,
+    both (B,).
+    """
+    logits = logits.to(dtype)
+    hits = (logits.argmax(-1) == (targets if logits.ndim == 2 else targets[:, None])).to(dtype)
+    if logits.ndim == 2:
+        return functional.cross_entropy(logits, targets, reduction="none"), hits
+    spread = targets[:, None].expand(logits.shape[:2])
+    return functional.cross_entropy(logits.transpose(1, 2), spread, reduction="none").mean(1), hits.mean(1)
+
+
+def _output_names(count: int) -> list[str]:
+    return ["output.encoder", *(f"output.blocks.{index}" for index in range(count - 1))]
+
+
+def _compiled_graphs() -> int:
+    from torch._dynamo.utils import counters  # imports the compiler, seconds that an eager run is spared
+
+    return counters["stats"]["unique_graphs"]

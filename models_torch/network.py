@@ -1,0 +1,273 @@
+"""The network around the layers, mirrored in models_jax/network.py: blocks, encoder, read-out, decoder."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from abc import ABC
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models_torch.layer import Constants, Layer, State, hold, under
+from ssm.checks import split_settings
+from ssm.network import BlockOptions, NetworkOptions, block_values, initial, mathematics, network_options
+
+NORM_EPS = 1e-5
+# every other activation starts with the exact GELU
+ACTIVATIONS = {"relu": F.relu, "silu": F.silu, "identity": lambda x: x}
+
+
+class Dense(nn.Module):
+    """x W^T + b over the last axis, in ``compute_dtype``."""
+
+    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype) -> None:
+        super().__init__()
+        hold(self, values, dtype)
+        self.compute_dtype = compute_dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(*(t.to(self.compute_dtype) for t in (x, self.weight, self.bias)))
+
+
+class Embedding(nn.Module):
+    """Rows of a table by whole-number tokens: (B, L) -> (B, L, H)."""
+
+    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype) -> None:
+        super().__init__()
+        hold(self, values, dtype)
+        self.compute_dtype = compute_dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.embedding(x, self.weight).to(self.compute_dtype)
+
+
+class LayerNorm(nn.Module):
+    """Zero mean and unit variance over the features of a step; computed in the parameters' precision."""
+
+    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype) -> None:
+        super().__init__()
+        hold(self, values, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.bias, NORM_EPS).to(x.dtype)
+
+
+class BatchNorm(nn.Module):
+    """Zero mean and unit variance of a feature over batch and steps; in evaluation by the running statistics.
+
+    The running variance is the unbiased one; ``momentum`` is the share of both that is kept a step.
+    """
+
+    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, momentum: float) -> None:
+        super().__init__()
+        hold(self, {name: values[name] for name in ("weight", "bias")}, dtype)
+        for name in ("running_mean", "running_var"):
+            self.register_buffer(name, torch.tensor(values[name], dtype=dtype))
+        self.momentum = momentum
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.batch_norm(
+            x.to(self.weight.dtype).reshape(-1, x.shape[-1]),
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            1.0 - self.momentum,
+            NORM_EPS,
+        )
+        return y.view(x.shape).to(x.dtype)
+
+
+def larger(x: Tensor, y: Tensor) -> Tensor:
+    """max(x, y) by selection. XLA's derivative of a maximum looks for the value equal to a maximum that it may have made
+    anew and rounded differently, and then loses gradient; written so in both frameworks, ties are split alike too."""
+    return torch.where(x >= y, x, y)
+
+
+class Block(nn.Module, ABC):
+    """[norm] -> layer -> activation -> dropout -> [mixing, dropout] -> residual -> [norm] -> pooling.
+
+    (B, L, d_model) -> (B, L // k, d_model), k the pooling. Settings: ``ssm.network.BlockOptions`` and the layer's own.
+    """
+
+    layer_class: ClassVar[type[Layer]]
+
+    def __init__(
+        self,
+        d_model: int,
+        n: int = 64,
+        l_max: int = 784,
+        *,
+        seed: int = 0,
+        values: Mapping[str, np.ndarray] | None = None,
+        dtype: torch.dtype = torch.float32,
+        compute_dtype: torch.dtype | None = None,
+        **options,  # BlockOptions' fields and the layer's, declared and checked in ssm/ once for both frameworks
+    ) -> None:
+        super().__init__()
+        name = self.layer_class.name
+        own, of_layer = split_settings(options, BlockOptions, mathematics(name).Options)
+        self.options = BlockOptions(**own)
+        if values is None:
+            layer_options = mathematics(name).Options(d_model, n, l_max, **of_layer)
+            values = block_values(self.options, layer_options, name, np.random.default_rng(seed))
+        self.layer = self.layer_class(d_model, n, l_max, values=under(values, "layer"), dtype=dtype, **of_layer)
+        for part in self.options.dense_names:
+            self.add_module(part, Dense(under(values, part), dtype, compute_dtype or dtype))
+        for part in self.options.norm_names:
+            norm = under(values, part)
+            momentum = self.options.norm_momentum
+            made = LayerNorm(norm, dtype) if self.options.norm == "layer" else BatchNorm(norm, dtype, momentum)
+            self.add_module(part, made)
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.normalised("norm_pre", x)
+        y = self.mix_features(self.layer(y.to(self.dtype)).to(x.dtype))
+        y = y + x if self.options.residual else y
+        return self.pool(self.normalised("norm_post", y))
+
+    def normalised(self, part: str, x: Tensor) -> Tensor:
+        return getattr(self, part)(x) if part in self.options.norm_names else x
+
+    def mix_features(self, x: Tensor) -> Tensor:
+        """Activation, gate, mixing and dropout: position-wise, (..., H) -> (..., H)."""
+        kind = self.options.activation
+        y = self.drop(ACTIVATIONS.get(kind, F.gelu)(x))
+        if kind == "half_glu1":
+            y = self.drop(y * self.gate(y).sigmoid())
+        elif kind == "half_glu2":
+            y = self.drop(x * self.gate(y).sigmoid())
+        elif kind == "full_glu":
+            y = self.drop(self.value(y) * self.gate(y).sigmoid())
+        return self.drop(self.mix(y)) if self.options.mixing == "linear" else y
+
+    def drop(self, x: Tensor) -> Tensor:
+        if not self.options.dropout_tied:
+            return F.dropout(x, self.options.dropout, self.training)
+        return x * F.dropout(x.new_ones(len(x), 1, x.shape[-1]), self.options.dropout, self.training)
+
+    def pool(self, x: Tensor) -> Tensor:
+        size = self.options.pool_size
+        if size == 1:
+            return x
+        groups = x[:, : x.shape[1] // size * size].unflatten(1, (-1, size))
+        if self.options.pool_kind == "avg":
+            return groups.mean(2)
+        return functools.reduce(larger, (groups[:, :, index] for index in range(size)))
+
+    def discretised(self) -> Constants:
+        self.options.check_stepwise()
+        return self.layer.discretised()
+
+    def step(self, x: Tensor, state: State, constants: Constants) -> tuple[Tensor, State]:
+        """One step, batch norm by its running statistics when in evaluation: x (B, H) -> (B, H) and the state after."""
+        y = self.normalised("norm_pre", x)
+        y, state = self.layer.step(y.to(self.dtype), state, constants)
+        y = self.mix_features(y.to(x.dtype))
+        y = y + x if self.options.residual else y
+        return self.normalised("norm_post", y), state
+
+
+class SequenceModel(nn.Module, ABC):
+    """encoder -> blocks -> read-out -> decoder.
+
+    x (B, L, d_input), or (B, L) tokens -> (B, d_output), or (B, L', d_output) with readout="none".
+
+    ``collapse`` is short for readout="mean" (true) or "none" (false). ``values`` are initial values by dotted name
+    (``ssm.network.initial``), drawn from ``seed`` when absent. Settings: ``ssm.network.network_options``.
+    """
+
+    block_class: ClassVar[type[Block]]
+
+    def __init__(
+        self,
+        d_input: int,
+        d_model: int,
+        d_output: int,
+        n_blocks: int,
+        n: int,
+        l_max: int,
+        collapse: bool | None = None,
+        *,
+        seed: int = 0,
+        values: Mapping[str, np.ndarray] | None = None,
+        dtype: torch.dtype = torch.float32,
+        compute_dtype: torch.dtype | None = None,
+        **options,  # the other settings of ssm.network.network_options, declared and checked there for both frameworks
+    ) -> None:
+        super().__init__()
+        settings = {"d_model": d_model, "n_blocks": n_blocks, "n": n, "collapse": collapse, **options}
+        self.options = network_options(self.block_class.layer_class.name, d_input, d_output, l_max, settings)
+        self.d_input, self.d_output, self.d_model = d_input, d_output, d_model
+        values = initial(self.options, seed) if values is None else values
+        dtypes = {"dtype": dtype, "compute_dtype": compute_dtype or dtype}
+        encoder = Embedding if self.options.encoder == "embedding" else Dense
+        self.encoder = encoder(under(values, "encoder"), **dtypes)
+        settings = self.options.block_settings()
+        self.blocks = nn.ModuleList(
+            self.block_class(d_model, n, length, values=under(values, f"blocks.{index}"), **dtypes, **settings)
+            for index, length in enumerate(self.options.lengths)
+        )
+        self.decoder = Dense(under(values, "decoder"), **dtypes)
+        self.dtype = dtype
+
+    @classmethod
+    def from_options(
+        cls,
+        options: NetworkOptions,
+        values: Mapping[str, np.ndarray],
+        dtype: torch.dtype,
+        compute_dtype: torch.dtype | None = None,
+    ) -> SequenceModel:
+        sizes = {"d_output": options.d_output, "l_max": options.l_max}
+        dtypes = {"dtype": dtype, "compute_dtype": compute_dtype}
+        return cls(options.d_input, values=values, **sizes, **dtypes, **options.settings())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.read_out(self.block_outputs(x)[-1])
+
+    def block_outputs(self, x: Tensor) -> list[Tensor]:
+        """What the encoder and each block give, in order."""
+        outputs = [self.encoder(x)]
+        for block in self.blocks:
+            outputs.append(block(outputs[-1]))
+        return outputs
+
+    def read_out(self, y: Tensor) -> Tensor:
+        kind = self.options.readout
+        if kind == "mean":
+            y = y.mean(1)
+        elif kind != "none":
+            y = y[:, -1 if kind == "last" else 0]
+        return self.decoder(y).to(self.dtype)
+
+    def discretised(self) -> list[Constants]:
+        """What the step form needs, a block each. Raises ValueError for a bidirectional or pooling network."""
+        return [block.discretised() for block in self.blocks]
+
+    def initial_state(self, batch: int) -> list[State]:
+        return [block.layer.initial_state(batch) for block in self.blocks]
+
+    def step(self, x: Tensor, state: list[Tensor], constants: list[Constants]) -> tuple[Tensor, list[Tensor]]:
+        """One step: x (B, d_input), or (B,) tokens -> its output (B, d_output), as of readout="none", and the state."""
+        y = self.encoder(x)
+        after = []
+        for block, block_state, block_constants in zip(self.blocks, state, constants, strict=True):
+            y, block_state = block.step(y, block_state, block_constants)
+            after.append(block_state)
+        return self.decoder(y).to(self.dtype), after
+
+
+def model_class(name: str) -> type[SequenceModel]:
+    """The model that ``models_torch/<name>.py`` defines."""
+    module = importlib.import_module(f"models_torch.{name}")
+    classes = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
+    return next(cls for cls in classes if issubclass(cls, SequenceModel))

@@ -1,0 +1,103 @@
+"""S5: one diagonal system with H inputs and H outputs, run by a scan (Smith et al. 2023, arXiv 2208.04933)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models_torch.layer import Constants, Layer, hold, refuse_bidirectional
+from models_torch.network import Block, SequenceModel
+from models_torch.scan import linear_scan
+from ssm.s5 import LEAST_DECAY, Options, initial
+
+
+class S5Layer(Layer):
+    """A diagonal system with P latent states. Settings and parameters: ``ssm.s5.Options``, ``ssm.s5.initial``."""
+
+    name = "s5"
+
+    def __init__(
+        self,
+        d_model: int,
+        n: int = 64,
+        l_max: int = 784,
+        *,
+        seed: int = 0,
+        values: Mapping[str, np.ndarray] | None = None,
+        dtype: torch.dtype = torch.float32,
+        **options,  # the fields of ssm.s5.Options, declared and checked there once for both frameworks
+    ) -> None:
+        super().__init__()
+        self.options = Options(d_model, n, l_max, **options)
+        hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
+
+    def forward(self, u: Tensor) -> Tensor:
+        lam_bar, b_bar = self.discrete()
+        entered = complex_view(u @ real_view(b_bar.T))  # (B, L, S)
+        y = read_out(linear_scan(lam_bar, entered), self.output("C"))
+        if self.options.bidirectional:
+            y = y + read_out(linear_scan(lam_bar, entered, reverse=True), self.output("C2"))
+        return y + self.D * u
+
+    def discrete(self) -> tuple[Tensor, Tensor]:
+        """Lambda_bar (S,), B_bar (S, H), complex."""
+        real = self.Lambda_re.clamp(max=-LEAST_DECAY) if self.options.clip_eigs else self.Lambda_re
+        lam, dt = torch.complex(real, self.Lambda_im), self.options.step_rescale * self.log_dt.exp()
+        if self.options.discretisation == "zoh":
+            lam_bar = (lam * dt).exp()
+            # exp(x) - 1 without cancellation near 0; torch has no complex expm1
+            half = (0.5 * lam.imag * dt).sin()
+            less_one = torch.complex((lam.real * dt).expm1() * (lam.imag * dt).cos() - 2.0 * half * half, lam_bar.imag)
+            factor = less_one / lam
+        else:
+            inverse = 1.0 / (1.0 - 0.5 * dt * lam)
+            lam_bar, factor = inverse * (1.0 + 0.5 * dt * lam), inverse * dt
+        return lam_bar, factor[:, None] * torch.complex(self.B_re, self.B_im)
+
+    def output(self, name: str) -> Tensor:
+        """The output matrix as it acts on real_view: (2 S, H) real, pairs counted twice."""
+        c = torch.complex(getattr(self, name + "_re"), -getattr(self, name + "_im"))
+        return (2.0 if self.options.conj_sym else 1.0) * real_view(c).T
+
+    def discretised(self) -> Constants:
+        refuse_bidirectional(self.options.bidirectional)
+        lam_bar, b_bar = self.discrete()
+        return {"decay": lam_bar, "enter": real_view(b_bar.T), "output": self.output("C")}
+
+    def initial_state(self, batch: int) -> Tensor:
+        dtype = self.D.dtype.to_complex()
+        return torch.zeros(batch, self.options.stored, dtype=dtype, device=self.D.device)
+
+    def step(self, u: Tensor, state: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+        state = constants["decay"] * state + complex_view(u @ constants["enter"])
+        return read_out(state, constants["output"]) + self.D * u, state
+
+
+def real_view(matrix: Tensor) -> Tensor:
+    """(M, S) complex -> (M, 2 S) real: real and imaginary parts in pairs, as complex numbers are stored."""
+    return torch.view_as_real(matrix.resolve_conj()).flatten(-2)
+
+
+def complex_view(pairs: Tensor) -> Tensor:
+    """(..., 2 S) real -> (..., S) complex, the inverse of ``real_view``."""
+    return torch.view_as_complex(pairs.unflatten(-1, (-1, 2)))
+
+
+def read_out(states: Tensor, output: Tensor) -> Tensor:
+    """Re(C x): states (..., S) complex, output (2 S, H) -> (..., H), one real product."""
+    return real_view(states) @ output
+
+
+class S5Block(Block):
+    """A block around an S5 layer; see ``models_torch.network.Block``."""
+
+    layer_class = S5Layer
+
+
+class S5Model(SequenceModel):
+    """A network of S5 blocks; see ``models_torch.network.SequenceModel``."""
+
+    block_class = S5Block

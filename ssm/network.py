@@ -1,0 +1,232 @@
+"""The network around the layers: its options, initial parameters and analytic counts. No framework, float64.
+
+encoder -> n_blocks x [norm, layer, activation, mixing, dropout, residual, norm, pooling] -> read-out -> decoder
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ssm.checks import check_choice, check_flag, check_number, check_whole, split_settings
+
+ENCODERS = ("linear", "embedding")
+READOUTS = ("mean", "last", "first", "none")
+NORMS = ("layer", "batch", "none")
+NORM_POSITIONS = ("post", "pre", "both")
+ACTIVATIONS = ("gelu", "relu", "silu", "identity", "half_glu1", "half_glu2", "full_glu")
+MIXINGS = ("linear", "none")
+
+
+@dataclass(frozen=True)
+class BlockOptions:
+    """Settings of a block; refused with a ValueError when they make no sense.
+
+    norm before the layer (pre), after the residual (post) or both; norm_momentum: the share of batch norm's running
+    statistics that is kept a step. activation: with the names of S5, half_glu1 is g * sigmoid(G g) with g = gelu(x),
+    half_glu2 x * sigmoid(G g), full_glu (V g) * sigmoid(G g). mixing: a position-wise linear map after the activation.
+    dropout_tied: one mask for all steps of a sequence. pooling: none, avg_k or max_k over k steps after the block.
+    """
+
+    norm: str = "layer"
+    norm_position: str = "post"
+    norm_momentum: float = 0.95
+    activation: str = "gelu"
+    mixing: str = "linear"
+    dropout: float = 0.0
+    dropout_tied: bool = False
+    residual: bool = True
+    pooling: str = "none"
+
+    def __post_init__(self) -> None:
+        check_choice("norm", self.norm, NORMS)
+        check_choice("norm_position", self.norm_position, NORM_POSITIONS)
+        check_number("norm_momentum", self.norm_momentum, 0.0, 1.0, open_high=True)
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("mixing", self.mixing, MIXINGS)
+        check_number("dropout", self.dropout, 0.0, 1.0, open_high=True)
+        check_flag("dropout_tied", self.dropout_tied)
+        check_flag("residual", self.residual)
+        if self.pooling != "none" and not re.fullmatch(r"(avg|max)_[1-9][0-9]*", str(self.pooling)):
+            raise ValueError(
+                f"pooling={self.pooling!r}: must be none, avg_k or max_k with k steps; set pooling=avg_2, for instance."
+            )
+
+    @property
+    def pool_kind(self) -> str:
+        return str(self.pooling).partition("_")[0]
+
+    @property
+    def pool_size(self) -> int:
+        return 1 if self.pooling == "none" else int(self.pooling.partition("_")[2])
+
+    @property
+    def norm_names(self) -> tuple[str, ...]:
+        """Which of norm_pre, norm_post a block has."""
+        if self.norm == "none":
+            return ()
+        return ("norm_pre", "norm_post") if self.norm_position == "both" else (f"norm_{self.norm_position}",)
+
+    def check_stepwise(self) -> None:
+        """Refuses pooling, which needs several steps at once."""
+        if self.pool_size > 1:
+            raise ValueError(
+                f"pooling={self.pooling!r}: a step at a time needs blocks that keep every step; set pooling=none."
+            )
+
+    @property
+    def dense_names(self) -> tuple[str, ...]:
+        """Which of value, gate, mix (the position-wise linear maps) a block has."""
+        names = {"full_glu": ("value", "gate"), "half_glu1": ("gate",), "half_glu2": ("gate",)}.get(self.activation, ())
+        return (*names, "mix") if self.mixing == "linear" else names
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """A whole network: ``name`` is the model (ssm.<name>), ``layers`` the options of each block's layer."""
+
+    name: str
+    d_input: int
+    d_output: int
+    d_model: int
+    l_max: int
+    encoder: str
+    readout: str
+    block: BlockOptions
+    layers: tuple[Any, ...]
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Length at each block's input."""
+        return tuple(layer.l_max for layer in self.layers)
+
+    def block_settings(self) -> dict[str, Any]:
+        """The flat settings of a block and its layer, without the sizes."""
+        layer = {key: value for key, value in asdict(self.layers[0]).items() if key not in ("d_model", "n", "l_max")}
+        return asdict(self.block) | layer
+
+    def settings(self) -> dict[str, Any]:
+        """The flat settings that ``network_options`` was given, every default filled in."""
+        sizes = {"d_model": self.d_model, "n_blocks": len(self.layers), "n": self.layers[0].n}
+        return {**sizes, "encoder": self.encoder, "readout": self.readout, **self.block_settings()}
+
+
+def mathematics(name: str) -> ModuleType:
+    """The module ssm.<name>: Options, initial, recurrence, SSM_NAMES."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or importlib.util.find_spec(f"ssm.{name}") is None:
+        raise ValueError(f"model={name!r}: there is no ssm/{name}.py; use a model that has one, such as s4, dss or s5.")
+    return importlib.import_module(f"ssm.{name}")
+
+
+def network_options(name: str, d_input: int, d_output: int, l_max: int, settings: Mapping[str, Any]) -> NetworkOptions:
+    """Checks a model's flat settings (d_model, n_blocks, encoder, readout, block and layer settings) and sorts them.
+
+    d_input: input features, or the vocabulary's size with encoder=embedding. l_max: the length it is built for.
+    ``collapse``, where given, stands for readout="mean" (true) or "none" (false).
+    Raises ValueError for an unknown setting, a bad value or a senseless combination.
+    """
+    layer_class = mathematics(name).Options
+    settings = {key: value for key, value in settings.items() if not (key == "collapse" and value is None)}
+    if "collapse" in settings:
+        check_flag("collapse", settings["collapse"])
+        if "readout" in settings:
+            raise ValueError(
+                f"collapse={settings['collapse']}: stands for a readout, and readout={settings['readout']!r} is given; "
+                "give only one of them."
+            )
+        settings["readout"] = "mean" if settings.pop("collapse") else "none"
+    own: dict[str, Any] = {"d_model": 64, "n_blocks": 2, "encoder": "linear", "readout": "mean"}
+    rest = {key: value for key, value in settings.items() if key not in (*own, "name")}
+    own.update({key: settings[key] for key in own if key in settings})
+    block_settings, layer_settings = split_settings(rest, BlockOptions, layer_class, also=own)
+    for key, value in (
+        ("d_input", d_input),
+        ("d_output", d_output),
+        ("n_blocks", own["n_blocks"]),
+        ("l_max", l_max),
+    ):
+        check_whole(key, value)
+    check_choice("encoder", own["encoder"], ENCODERS)
+    check_choice("readout", own["readout"], READOUTS)
+    block = BlockOptions(**block_settings)
+    layers, length, count = [], l_max, int(own["n_blocks"])
+    for index in range(count):
+        layers.append(layer_class(**{**layer_settings, "d_model": own["d_model"], "l_max": length}))
+        if length < block.pool_size:
+            raise ValueError(
+                f"pooling={block.pooling!r}: block {index + 1} of {count} gets {length} steps, fewer than it pools; "
+                f"lower the pooling or n_blocks, or use sequences of at least {block.pool_size**count} steps."
+            )
+        length //= block.pool_size
+    return NetworkOptions(
+        name,
+        d_input,
+        d_output,
+        int(own["d_model"]),
+        l_max,
+        str(own["encoder"]),
+        str(own["readout"]),
+        block,
+        tuple(layers),
+    )
+
+
+def dense_values(rng: np.random.Generator, d_in: int, d_out: int) -> dict[str, np.ndarray]:
+    """weight (d_out, d_in) and bias (d_out,), uniform within 1 / sqrt(d_in)."""
+    bound = d_in**-0.5
+    return {"weight": rng.uniform(-bound, bound, (d_out, d_in)), "bias": rng.uniform(-bound, bound, d_out)}
+
+
+def block_values(block: BlockOptions, layer: Any, model: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Initial parameters of one block by dotted name; batch norm's running statistics are among them."""
+    h = layer.d_model
+    values = {f"layer.{key}": value for key, value in mathematics(model).initial(layer, rng).items()}
+    for name in block.dense_names:
+        values |= {f"{name}.{key}": value for key, value in dense_values(rng, h, h).items()}
+    for name in block.norm_names:
+        values |= {f"{name}.weight": np.ones(h), f"{name}.bias": np.zeros(h)}
+        if block.norm == "batch":
+            values |= {f"{name}.running_mean": np.zeros(h), f"{name}.running_var": np.ones(h)}
+    return values
+
+
+def initial(options: NetworkOptions, seed: int) -> dict[str, np.ndarray]:
+    """Every initial value of the network by dotted name, float64; the same seed gives the same values everywhere."""
+
+    def stream(part: int) -> np.random.Generator:
+        return np.random.default_rng([seed, part])
+
+    h = options.d_model
+    if options.encoder == "embedding":
+        values = {"encoder.weight": stream(0).standard_normal((options.d_input, h))}
+    else:
+        values = {f"encoder.{key}": value for key, value in dense_values(stream(0), options.d_input, h).items()}
+    for index, layer in enumerate(options.layers):
+        drawn = block_values(options.block, layer, options.name, stream(2 + index))
+        values |= {f"blocks.{index}.{key}": value for key, value in drawn.items()}
+    return values | {f"decoder.{key}": value for key, value in dense_values(stream(1), h, options.d_output).items()}
+
+
+def ssm_parameter_names(options: NetworkOptions) -> frozenset[str]:
+    """Dotted names of the parameters trained at the SSM rate without weight decay."""
+    own = mathematics(options.name).SSM_NAMES
+    return frozenset(f"blocks.{index}.layer.{name}" for index in range(len(options.layers)) for name in own)
+
+
+def statistic_names(options: NetworkOptions) -> frozenset[str]:
+    """Dotted names of batch norm's running statistics, which are values but not parameters."""
+    if options.block.norm != "batch":
+        return frozenset()
+    return frozenset(
+        f"blocks.{index}.{norm}.{statistic}"
+        for index in range(len(options.layers))
+        for norm in options.block.norm_names
+        for statistic in ("running_mean", "running_var")
+    )

@@ -1,0 +1,184 @@
+"""The options that every model is tested with, and both frameworks behind one face for the tests.
+
+LAYERS covers each option of each layer, NETWORKS each option of block and network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from flax import nnx
+
+import models_jax.network
+import models_torch.network
+from ssm.network import NetworkOptions, initial, mathematics, network_options
+
+LAYERS: list[tuple[str, dict[str, Any]]] = [
+    ("s4", {}),
+    ("s4", {"tied": False}),
+    ("s4", {"rank": 2, "real_part": "clip"}),
+    ("s4", {"init": "legt", "rank": 2}),
+    ("s4", {"init": "fourier", "real_part": "clip"}),
+    ("s4", {"bidirectional": True, "dt_min": 1e-4, "dt_max": 0.5}),
+    ("dss", {}),
+    ("dss", {"tied": False, "conj_sym": False}),
+    ("dss", {"variant": "softmax"}),
+    ("dss", {"variant": "softmax", "init": "random", "conj_sym": False, "eps": 1e-30}),
+    ("dss", {"init": "random"}),
+    ("dss", {"bidirectional": True, "variant": "softmax"}),
+    ("s5", {}),
+    ("s5", {"blocks": 2, "discretisation": "bilinear"}),
+    ("s5", {"conj_sym": False, "c_init": "lecun_normal", "dt_global": True}),
+    ("s5", {"clip_eigs": True, "c_init": "complex_normal", "step_rescale": 2.0}),
+    ("s5", {"bidirectional": True, "blocks": 4}),
+    ("s5", {"bidirectional": True, "c_init": "complex_normal"}),
+]
+
+NETWORKS: list[dict[str, Any]] = [
+    {},
+    {"norm": "batch", "norm_position": "pre", "norm_momentum": 0.9, "readout": "last"},
+    {"norm": "none", "residual": False, "readout": "first", "activation": "silu"},
+    {"norm_position": "both", "pooling": "avg_2", "activation": "full_glu"},
+    {"norm": "batch", "norm_position": "both", "pooling": "max_3", "activation": "half_glu1", "mixing": "none"},
+    {"encoder": "embedding", "readout": "none", "activation": "half_glu2"},
+    {"activation": "relu", "mixing": "none", "readout": "none"},
+    {"activation": "identity"},
+]
+
+
+def label(case: object) -> str:
+    """A readable test id."""
+    if isinstance(case, tuple):
+        return "-".join([case[0], *(f"{key}={value}" for key, value in case[1].items())])
+    assert isinstance(case, dict)
+    return "-".join(f"{key}={value}" for key, value in case.items()) or "defaults"
+
+
+def parameters(layer: Any) -> dict[str, np.ndarray]:
+    """A layer's parameters as float64 arrays by dotted name, from either framework."""
+    if isinstance(layer, torch.nn.Module):
+        return {name: value.detach().double().numpy() for name, value in layer.named_parameters()}
+    state = nnx.to_flat_state(nnx.state(layer, nnx.Param))
+    return {".".join(map(str, path)): np.asarray(value[...], np.float64) for path, value in state}
+
+
+@dataclass
+class Side:
+    """One framework for tests: layers and networks in, NumPy out."""
+
+    name: str
+
+    def dtype(self, precision: str) -> Any:
+        return getattr({"torch": torch, "jax": jnp}[self.name], {"fp32": "float32", "fp64": "float64"}[precision])
+
+    def layer(self, model: str, d_model: int, n: int, l_max: int, precision: str, **options: Any) -> Any:
+        network = {"torch": models_torch.network, "jax": models_jax.network}[self.name]
+        layer_class = network.model_class(model).block_class.layer_class
+        return layer_class(d_model, n, l_max, seed=7, dtype=self.dtype(precision), **options)
+
+    def over_sequence(self, layer: Any, u: np.ndarray) -> np.ndarray:
+        dtype = layer.D.dtype if self.name == "torch" else layer.D[...].dtype
+        if self.name == "torch":
+            with torch.no_grad():
+                return layer(torch.tensor(u, dtype=dtype)).double().numpy()
+        return self.compiled(layer, lambda layer, u: layer(u), jnp.asarray(u, dtype))
+
+    def step_by_step(self, layer: Any, u: np.ndarray) -> np.ndarray:
+        if self.name == "torch":
+            with torch.no_grad():
+                constants, state, taken = layer.discretised(), layer.initial_state(len(u)), []
+                for index in range(u.shape[1]):
+                    y, state = layer.step(torch.tensor(u[:, index], dtype=layer.D.dtype), state, constants)
+                    taken.append(y.double().numpy())
+                return np.stack(taken, 1)
+
+        def run(layer, u):
+            constants = layer.discretised()
+
+            def advance(state, u):
+                y, state = layer.step(u, state, constants)
+                return state, y
+
+            return jax.lax.scan(advance, layer.initial_state(u.shape[1]), u)[1]
+
+        return self.compiled(layer, run, jnp.asarray(u.swapaxes(0, 1), layer.D[...].dtype)).swapaxes(0, 1)
+
+    def kernels(self, layer: Any, length: int) -> np.ndarray:
+        if self.name == "torch":
+            return layer.kernels(length).detach().double().numpy()
+        return self.compiled(layer, lambda layer: layer.kernels(length))
+
+    def compiled(self, layer: Any, function: Any, *inputs: Any) -> np.ndarray:
+        """JAX: function(layer, *inputs) under jit, the parameters as arguments, lest XLA folds them as constants."""
+        graph, state = nnx.split(layer)
+        return np.asarray(jax.jit(lambda state, *x: function(nnx.merge(graph, state), *x))(state, *inputs), np.float64)
+
+    def loss_and_gradients(
+        self, options: NetworkOptions, x: np.ndarray, targets: np.ndarray, precision: str
+    ) -> dict[str, np.ndarray]:
+        """Everything that the frameworks must agree on, by name: block outputs, logits, loss, gradients, statistics."""
+        values = initial(options, 3)
+        if self.name == "torch":
+            model = models_torch.network.model_class(options.name).from_options(options, values, self.dtype(precision))
+            x_in = torch.tensor(x if x.dtype.kind == "i" else x.astype(precision.replace("fp", "float")))
+            outputs = model.train().block_outputs(x_in)
+            logits = model.read_out(outputs[-1])
+            flat = logits.reshape(-1, logits.shape[-1])
+            loss = torch.nn.functional.cross_entropy(flat, torch.tensor(np.resize(targets, len(flat))))
+            loss.backward()
+            seen = {f"gradient.{name}": value.grad for name, value in model.named_parameters()}
+            seen |= {f"statistic.{name}": value for name, value in model.named_buffers()}
+            seen |= {f"output.{index}": value.detach() for index, value in enumerate(outputs)}
+            seen |= {"logits": logits.detach(), "loss": loss.detach()}
+            return {name: value.double().numpy() for name, value in seen.items()}
+
+        model = models_jax.network.model_class(options.name).from_options(options, values, self.dtype(precision))
+        graph, params, rest = nnx.split(model, nnx.Param, ...)
+
+        def objective(params, rest, x):
+            model = nnx.merge(graph, params, rest, copy=True)
+            outputs = model.block_outputs(x, training=True)
+            logits = model.read_out(outputs[-1])
+            flat = logits.reshape(-1, logits.shape[-1])
+            picked = jax.nn.log_softmax(flat)[jnp.arange(len(flat)), np.resize(targets, len(flat))]
+            return -picked.mean(), (outputs, logits, nnx.state(model, nnx.BatchStat))
+
+        x_in = jnp.asarray(x, x.dtype if x.dtype.kind == "i" else self.dtype(precision))
+        result = jax.jit(jax.value_and_grad(objective, has_aux=True))(params, rest, x_in)
+        (loss, (outputs, logits, statistics)), gradients = result
+        seen = {f"gradient.{'.'.join(map(str, path))}": v[...] for path, v in nnx.to_flat_state(gradients)}
+        seen |= {f"statistic.{'.'.join(map(str, path))}": v[...] for path, v in nnx.to_flat_state(statistics)}
+        seen |= {f"output.{index}": value for index, value in enumerate(outputs)} | {"logits": logits, "loss": loss}
+        return {name: np.asarray(value, np.float64) for name, value in seen.items()}
+
+
+SIDES = [Side("torch"), Side("jax")]
+
+
+def exact(layer: Any, u: np.ndarray) -> np.ndarray:
+    """The layer's output by the exact recurrence in float64, for the parameters that it holds."""
+    return mathematics(layer.name).recurrence(layer.options, parameters(layer), u)
+
+
+def largest_error(found: np.ndarray, truth: np.ndarray) -> float:
+    """max |found - truth| / max |truth|."""
+    assert found.shape == truth.shape
+    return float(np.abs(found - truth).max() / np.abs(truth).max())
+
+
+def small_network(model: str, settings: dict[str, Any], length: int = 29) -> NetworkOptions:
+    sizes = {"d_model": 6, "n_blocks": 2, "n": 8}
+    vocabulary_or_features = 11 if settings.get("encoder") == "embedding" else 2
+    return network_options(model, vocabulary_or_features, 5, length, {**sizes, **settings})
+
+
+def small_batch(options: NetworkOptions, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    shape = (3, options.l_max)
+    if options.encoder == "embedding":
+        return rng.integers(0, options.d_input, shape), rng.integers(0, options.d_output, 3)
+    return rng.standard_normal((*shape, options.d_input)), rng.integers(0, options.d_output, 3)

@@ -1,0 +1,226 @@
+"""The parity path: errors worked by hand, zero gradients, both frameworks in their own processes,
+certificates.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy_framework import NumpyTrainer, small_data
+
+from bench import certificate, parity
+from bench.framework import OptimiserSpec
+from bench.records import read_certificate, write_certificate
+
+ROOT = Path(__file__).parents[1]
+PARTS = dict(
+    model={"name": "s5", "d_model": 8},
+    sizes={"d_input": 1, "d_output": 4, "length": 12},
+    precision="fp64",
+    optimiser={"rate": 1e-2},
+    device="cpu",
+    code="c0de",
+    versions={"torch": "1", "jax": "2"},
+)
+
+
+def written(path, trainer=None, **changes):
+    settings = {"batch_size": 16, "length": None, "steps": 12, **changes}
+    parity.parity_task(trainer or NumpyTrainer(), small_data(), settings, path, seed=0)
+    return path
+
+
+def changed(source, target, name, change):
+    with np.load(source) as file:
+        tensors = dict(file)
+    tensors[name] = change(tensors[name])
+    np.savez(target, **tensors)
+    return target
+
+
+@pytest.fixture
+def sides(tmp_path):
+    return written(tmp_path / "a.npz"), written(tmp_path / "b.npz")
+
+
+def test_two_equal_sides_have_no_error_and_all_groups(sides):
+    errors = parity.compare(*sides, "fp64")
+    assert list(errors) == ["outputs", "logits", "loss", "gradients", "parameters_1", "parameters_10"]
+    assert all(entry["error"] == 0 for entry in errors.values())
+    assert parity.passed(errors)
+
+
+def test_steps_go_on_into_the_next_epoch(tmp_path):
+    trainer = NumpyTrainer()
+    written(tmp_path / "a.npz", trainer, steps=12)  # 10 batches an epoch
+    assert trainer.scales == [1.0] * 12
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("output.encoder", "outputs"),
+        ("logits", "logits"),
+        ("loss", "loss"),
+        ("gradient.bias", "gradients"),
+        ("parameters_1.weight", "parameters_1"),
+        ("parameters_10.bias", "parameters_10"),
+    ],
+)
+def test_one_tensor_that_differs_fails_its_group_by_name(sides, tmp_path, name, group):
+    other = changed(sides[1], tmp_path / "c.npz", name, lambda value: value * (1 + 1e-6))
+    errors = parity.compare(sides[0], other, "fp64")
+    assert errors[group]["error"] == pytest.approx(1e-6, rel=1e-3)
+    assert errors[group]["worst"] == name
+    assert not parity.passed(errors)
+    assert [key for key, entry in errors.items() if entry["error"]] == [group]
+
+
+def test_error_is_relative_to_the_norm_of_the_tensor():
+    assert parity.relative_error(np.array([3.0, 4.0]), np.array([3.0, 4.5])) == pytest.approx(0.5 / np.hypot(3, 4.5))
+    assert parity.relative_error(np.zeros(3), np.zeros(3)) == 0.0
+    assert parity.relative_error(np.zeros(3), np.full(3, 1e-100)) == 1.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["logits", "gradient.weight", "parameters_1.bias"])
+def test_what_is_not_finite_never_passes(sides, tmp_path, bad, name):
+    other = changed(sides[1], tmp_path / "c.npz", name, lambda value: value * bad)
+    assert not parity.passed(parity.compare(other, other, "fp64"))
+
+
+def test_a_gradient_of_round_off_is_not_compared_and_is_named(sides, tmp_path):
+    rng = np.random.default_rng(0)
+
+    def with_noise(source, path, size):
+        path = changed(source, path, "gradient.bias", lambda value: size * rng.standard_normal(value.shape))
+        return changed(path, path, "parameters_1.bias", lambda value: value + 1e-2 * rng.standard_normal(value.shape))
+
+    noisy = [with_noise(side, tmp_path / f"{index}.npz", 1e-17) for index, side in enumerate(sides)]
+    assert parity.not_compared(*noisy, "fp64") == ["bias"]
+    assert parity.passed(parity.compare(*noisy, "fp64"))
+    # On one side only it is an error, and so is a small gradient that is above the round-off.
+    assert parity.not_compared(noisy[0], sides[1], "fp64") == []
+    assert not parity.passed(parity.compare(noisy[0], sides[1], "fp64"))
+    small = [with_noise(side, tmp_path / f"small{index}.npz", 1e-12) for index, side in enumerate(sides)]
+    assert not parity.passed(parity.compare(*small, "fp64"))
+
+
+def test_sides_that_do_not_match_are_refused(sides, tmp_path):
+    with pytest.raises(ValueError, match="bias: shapes"):
+        parity.compare(
+            sides[0], changed(sides[1], tmp_path / "c.npz", "gradient.bias", lambda value: value[:1]), "fp64"
+        )
+    with np.load(sides[1]) as file:
+        np.savez(tmp_path / "d.npz", **file, extra=np.zeros(1))
+    with pytest.raises(ValueError, match="extra"):
+        parity.compare(sides[0], tmp_path / "d.npz", "fp64")
+    with pytest.raises(ValueError, match="precision=fp8"):
+        parity.compare(*sides, "fp8")
+    with pytest.raises(ValueError, match=r"task\.steps=0"):
+        written(tmp_path / "e.npz", steps=0)
+
+
+def test_bounds_promised():
+    assert set(parity.BOUNDS["fp64"].values()) == {1e-9}
+    fp32 = parity.BOUNDS["fp32"]
+    assert fp32["outputs"] == fp32["logits"] == fp32["loss"] == fp32["gradients"] == 1e-4
+    assert fp32["parameters_1"] == 1e-3
+
+
+def test_key_changes_with_each_part_but_not_with_dropout():
+    key = certificate.certificate_key(**PARTS)
+    assert key == certificate.certificate_key(**PARTS | {"model": {"dropout": 0.3, **PARTS["model"]}})
+    others = [
+        {"model": {"name": "s5", "d_model": 16}},
+        {"sizes": {"d_input": 1, "d_output": 4, "length": 13}},
+        {"precision": "fp32"},
+        {"optimiser": {"rate": 2e-2}},
+        {"device": "gpu"},
+        {"code": "d00d"},
+        {"versions": {"torch": "1", "jax": "3"}},
+    ]
+    keys = {certificate.certificate_key(**PARTS | other) for other in others}
+    assert len(keys | {key}) == len(others) + 1
+
+
+def certified(sides, key):
+    return certificate.make(
+        *sides, key=key, model="s5", config={"steps": 12}, precision="fp64", code="c0de", versions={"torch":
+        "1"}, machine={"cpu": "x"},
+    )  # fmt: skip
+
+
+def test_certificate_is_written_found_and_summed_up(sides, tmp_path):
+    key = certificate.certificate_key(**PARTS)
+    assert certificate.find(tmp_path / "none", key) is None
+    made = certified(sides, key)
+    write_certificate(made, tmp_path)
+    write_certificate(certified(sides, "another"), tmp_path)
+    found = certificate.find(tmp_path, key)
+    assert found == read_certificate(tmp_path, made["id"])
+    assert found["passed"]
+    assert found["error"] == 0.0
+    assert found["config"] == {"steps": 12, "not_compared": []}
+    summed = certificate.for_record(found)
+    assert summed == {"id": made["id"], "error": 0.0, "bound": 1e-9, "precision": "fp64", "passed": True}
+    assert certificate.for_record(None) is None
+
+
+def test_a_failed_certificate_is_kept_and_the_newest_counts(sides, tmp_path):
+    other = changed(sides[1], tmp_path / "c.npz", "logits", lambda value: value * 1.1)
+    write_certificate(certified((sides[0], other), "k"), tmp_path)
+    assert not certificate.find(tmp_path, "k")["passed"]
+    write_certificate(certified(sides, "k"), tmp_path)
+    assert certificate.find(tmp_path, "k")["passed"]
+
+
+SIDE = """
+import importlib, sys
+framework, path, model, precision = sys.argv[1:]
+sys.path[:0] = {path!r}
+from numpy_framework import small_data
+from bench.framework import ModelSpec, OptimiserSpec
+from bench.parity import parity_task
+from ssm.network import initial, network_options, ssm_parameter_names
+options = network_options(model, 3, 3, 6, dict(d_model=8, n_blocks=2, n=8, norm="batch"))
+spec = ModelSpec(model, options, initial(options, 0), ssm_parameter_names(options))
+adapter = importlib.import_module(f"models_{{framework}}.adapter").adapter(
+    "cpu", precision, 1, {{"torch": "none", "jax": "default"}}[framework])
+assert not {{"torch", "jax"}} - {{framework}} & set(sys.modules)
+trainer = adapter.build(spec, OptimiserSpec(), 0)
+parity_task(trainer, small_data(), dict(batch_size=4, length=None, steps=10), path, seed=0)
+"""
+
+
+@pytest.mark.parametrize(("model", "precision"), [("s4", "fp64"), ("s5", "fp32")])
+def test_each_framework_in_its_own_process_agrees_with_the_other(tmp_path, model, precision):
+    script = SIDE.format(path=[str(ROOT), str(ROOT / "tests")])
+    environment = {
+        **os.environ,
+        "JAX_ENABLE_X64": "1" if precision == "fp64" else "0",
+        "JAX_PLATFORMS": "cpu",
+    }
+    paths = [tmp_path / f"{framework}.npz" for framework in ("torch", "jax")]
+    runs = [
+        subprocess.Popen([sys.executable, "-c", script, path.stem, path, model, precision], env=environment)
+        for path in paths
+    ]
+    assert [run.wait(timeout=120) for run in runs] == [0, 0]
+    errors = parity.compare(*paths, precision)
+    assert parity.passed(errors), errors
+
+
+def test_optimiser_settings_are_checked():
+    for changes, named in [
+        ({"rate": -1}, "rate=-1"),
+        ({"beta1": 1.0}, "beta1=1.0"),
+        ({"clip_norm": 0}, "clip_norm=0"),
+    ]:
+        with pytest.raises(ValueError, match=named):
+            OptimiserSpec(**changes)

@@ -1,0 +1,171 @@
+"""task=time: known durations come out, a real recompilation is an error, a short budget is said, phases
+without a form too.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import jax
+import numpy as np
+import pytest
+from numpy_framework import NumpyTrainer, SlowTrainer, small_data
+
+from bench.framework import Recompiled
+from bench.timing import time_task
+
+SETTINGS = {
+    "batch_size": 16, "length": None, "phases": ["train_step", "forward", "recurrent_step"],
+    "warmup": 2, "steps": 5, "rounds": 3, "single_steps": 4, "budget_seconds": 30,
+}  # fmt: skip
+
+
+def measure(trainer, **changes):
+    result = {}
+    settings = {**SETTINGS, **changes}
+    time_task(
+        trainer,
+        small_data(),
+        settings,
+        result,
+        seed=0,
+        operations={"forward_flops": 1.0},
+        baseline_bytes=0,
+        progress=False,
+    )
+    return result
+
+
+def test_a_known_duration_is_measured_back_to_back_and_singly():
+    result = measure(SlowTrainer())
+    train = result["timing"]["train_step_seconds"]
+    assert len(train["samples"]) == 3
+    assert len(train["single"]["samples"]) == 4
+    assert train["steps_per_round"] == 5
+    assert 0.01 <= train["median"] < 0.02
+    assert 0.01 <= train["single"]["median"] < 0.02
+    assert result["throughput"]["samples_per_second"] == pytest.approx(16 / train["median"])
+    assert result["throughput"]["tokens_per_second"] == pytest.approx(16 * 6 / train["median"])
+    assert result["operations"] == {"forward_flops": 1.0}
+    assert result["memory"]["peak_bytes"] > 0
+
+
+def test_first_call_and_compilation_stand_apart():
+    class SlowFirst(SlowTrainer):
+        def train_step(self, batch, scale):
+            self.seconds = 0.01 if self.scales else 0.2
+            return super().train_step(batch, scale)
+
+    timing = measure(SlowFirst(), phases=["train_step"])["timing"]
+    assert 0.2 <= timing["first_call_seconds"]["train_step"] < 0.3
+    assert 0.18 <= timing["compile_seconds"]["median"] < 0.3
+    assert max(timing["train_step_seconds"]["samples"]) < 0.05
+
+
+def test_rounds_wait_once():
+    trainer = SlowTrainer()
+    measure(trainer, phases=["train_step"])
+    # first call, 2 warm-up, 4 single, 3 rounds; 1 + 2 + 4 + 3 * 5 steps
+    assert trainer.waits == 1 + 2 + 4 + 3
+    assert len(trainer.scales) == 22
+
+
+def test_a_round_of_short_calls_holds_more_of_them():
+    assert measure(NumpyTrainer(), phases=["forward"])["timing"]["forward_seconds"]["steps_per_round"] > 5
+
+
+def test_a_model_without_a_one_step_form_is_noted():
+    result = measure(NumpyTrainer())
+    assert result["timing"]["recurrent_step_seconds"] is None
+    assert any("recurrent_step" in note and "no one-step form" in note for note in result["notes"])
+
+
+def test_a_short_budget_still_takes_two_rounds_and_says_so():
+    result = measure(SlowTrainer(), phases=["train_step"], rounds=50, steps=20, budget_seconds=0.6)
+    train = result["timing"]["train_step_seconds"]
+    assert 2 <= len(train["samples"]) < 50
+    assert any("budget_seconds" in note for note in result["notes"])
+
+
+def test_batches_take_turns_and_are_the_same_for_everyone():
+    seen = []
+
+    class Watching(NumpyTrainer):
+        def forward(self, batch):
+            seen.append(batch[0].sum())
+            return super().forward(batch)
+
+    measure(Watching(), phases=["forward"])
+    assert len(set(seen)) == 4
+    assert seen[:4] == seen[4:8]
+    first = seen[:4]
+    seen.clear()
+    measure(Watching(), phases=["forward"])
+    assert seen[:4] == first
+
+
+def test_collector_is_off_only_while_the_clock_runs():
+    states = []
+
+    class Watching(SlowTrainer):
+        def train_step(self, batch, scale):
+            states.append(gc.isenabled())
+            return super().train_step(batch, scale)
+
+    measure(Watching(), phases=["train_step"])
+    assert gc.isenabled()
+    assert states[1:3] == [True, True]
+    assert not any(states[3:])
+
+
+class JaxForward(NumpyTrainer):
+    """Compiles for real; from call `change_at` on it is fed one row less, which XLA must compile anew."""
+
+    change_at = 10**9
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+        self.jitted = jax.jit(lambda x: (x * 2).sum())
+
+    def forward(self, batch):
+        self.calls += 1
+        return self.jitted(batch[0][1:] if self.calls >= self.change_at else batch[0])
+
+    def wait(self, handle):
+        jax.block_until_ready(handle)
+
+    def compilations(self):
+        return self.jitted._cache_size()
+
+
+@pytest.mark.parametrize("change_at", [5, 9])
+def test_a_recompilation_inside_the_timed_part_is_an_error_naming_the_phase(change_at):
+    trainer = JaxForward()
+    trainer.change_at = change_at
+    with pytest.raises(Recompiled, match="forward: 1 program"):
+        measure(trainer, phases=["forward"])
+
+
+def test_a_compilation_during_the_warm_up_is_none():
+    trainer = JaxForward()
+    trainer.change_at = 2
+    assert np.isfinite(measure(trainer, phases=["forward"])["timing"]["forward_seconds"]["median"])
+
+
+def test_an_interrupted_run_keeps_its_rounds():
+    trainer, result = SlowTrainer(), {}
+
+    def interrupt(step):
+        if step == 15:
+            raise KeyboardInterrupt
+
+    trainer.before_step = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        time_task(trainer, small_data(), SETTINGS, result, seed=0, operations=None, baseline_bytes=0, progress=False)
+    assert len(result["timing"]["train_step_seconds"]["samples"]) == 1
+
+
+def test_an_unknown_phase_is_refused():
+    with pytest.raises(ValueError, match=r"task\.phases has 'backward'"):
+        measure(NumpyTrainer(), phases=["backward"])
