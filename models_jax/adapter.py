@@ -29,7 +29,7 @@ PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
 COMPILE = ("default",)
 
 
-def adapter(hardware: str, precision: str, threads: int, compile: str) -> JaxAdapter:
+def adapter(hardware: str, precision: str, threads: int, compile: str) -> Adapter:
     """Sets device and precision for the whole process. ValueError for what this machine or JAX cannot do.
 
     XLA reads its number of threads from the environment when the process starts, so `threads` is set by who
@@ -45,7 +45,7 @@ def adapter(hardware: str, precision: str, threads: int, compile: str) -> JaxAda
     if precision == "fp64":
         jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_default_matmul_precision", "tensorfloat32" if precision == "tf32" else "highest")
-    return JaxAdapter(device, precision)
+    return Adapter(device, precision)
 
 
 def _device(hardware: str) -> jax.Device:
@@ -60,7 +60,7 @@ def _device(hardware: str) -> jax.Device:
 
 
 @dataclass(frozen=True)
-class JaxAdapter:
+class Adapter:
     """See bench.framework.Adapter."""
 
     jax_device: jax.Device
@@ -86,12 +86,12 @@ class JaxAdapter:
             "driver": self.jax_device.client.platform_version.splitlines()[-1],
         }
 
-    def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> JaxTrainer:
+    def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> Trainer:
         dtype = jnp.float64 if self.precision == "fp64" else jnp.float32
         extra = {"compute_dtype": jnp.bfloat16} if self.precision == "bf16" else {}
         with jax.default_device(self.jax_device):
             network = model_class(model.name).from_options(model.options, model.values, dtype, **extra)
-            return JaxTrainer(network, model, optimiser, seed, dtype, self.jax_device)
+            return Trainer(network, model, optimiser, seed, dtype, self.jax_device)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         return isinstance(error, MemoryError) or (
@@ -99,7 +99,7 @@ class JaxAdapter:
         )
 
 
-class JaxTrainer:
+class Trainer:
     """See bench.framework.Trainer."""
 
     def __init__(

@@ -1,7 +1,7 @@
 """The train step and its relatives as pure functions of plain dictionaries of arrays: what jax.jit sees.
 
 nnx.split happens once, nnx.merge only while JAX traces: nnx.jit would add its own Python to every step.
-PyTorch needs no such file: its modules run as they are (models_torch/adapter.py).
+Mirrors models_torch/functional.py, where modules hold their parameters and need less.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-
-from bench.framework import OptimiserSpec
 
 Pair = tuple[jax.Array, jax.Array]
 Tree = dict[str, jax.Array]
@@ -85,10 +83,10 @@ def update(
     moments: Any,
     scale: Any,
     *,
-    optimiser: OptimiserSpec,
+    optimiser: Any,
     ssm_names: frozenset[str],
 ) -> tuple[Tree, Any]:
-    """torch.optim.AdamW's arithmetic, with clip_grad_norm_ before it.
+    """torch.optim.AdamW's arithmetic, with clip_grad_norm_ before it; ``optimiser``: bench.framework.OptimiserSpec.
 
     Not optax.adamw: in float32 its bias correction 1 - beta2**count starts with a relative error of 5e-5.
     """
@@ -135,9 +133,7 @@ def take(held: Pair, indices: jax.Array) -> Pair:
 
 
 def rows(logits: jax.Array, targets: jax.Array, dtype: Any) -> Pair:
-    """(B, K) logits, or (B, L, K) with one target for all steps -> cross-entropy and hits of each row,
-    both (B,).
-    """
+    """(B, K) logits, or (B, L, K) with one target for all steps -> cross-entropy and hits of each row, (B,)."""
     logits = logits.astype(dtype)
     spread = targets if logits.ndim == 2 else jnp.broadcast_to(targets[:, None], logits.shape[:2])
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, spread)

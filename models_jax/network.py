@@ -94,8 +94,11 @@ class BatchNorm(nnx.Module):
 
 
 def larger(x: Array, y: Array) -> Array:
-    """max(x, y) by selection. XLA's derivative of a maximum looks for the value equal to a maximum that it may have made
-    anew and rounded differently, and then loses gradient; written so in both frameworks, ties are split alike too."""
+    """max(x, y) by selection.
+
+    XLA's derivative of a maximum looks for the value that equals the maximum, which it may have made anew and rounded
+    differently, and then loses gradient (test: pooling=max_3). Written so in both frameworks, ties are split alike too.
+    """
     return jnp.where(x >= y, x, y)
 
 

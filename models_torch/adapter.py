@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from bench.framework import ModelSpec, OptimiserSpec
+from models_torch import functional
 from models_torch.network import model_class
 
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -23,7 +23,7 @@ PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
 COMPILE = ("none", "default")
 
 
-def adapter(hardware: str, precision: str, threads: int, compile: str) -> TorchAdapter:
+def adapter(hardware: str, precision: str, threads: int, compile: str) -> Adapter:
     """Sets device, precision and threads for the whole process. ValueError for what this machine or
     PyTorch cannot do.
     """
@@ -38,7 +38,7 @@ def adapter(hardware: str, precision: str, threads: int, compile: str) -> TorchA
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    return TorchAdapter(device, precision, compile)
+    return Adapter(device, precision, compile)
 
 
 def _device(hardware: str) -> torch.device:
@@ -51,7 +51,7 @@ def _device(hardware: str) -> torch.device:
 
 
 @dataclass(frozen=True)
-class TorchAdapter:
+class Adapter:
     """See bench.framework.Adapter."""
 
     torch_device: torch.device
@@ -78,11 +78,11 @@ class TorchAdapter:
             "driver": f"CUDA {torch.version.cuda}",
         }
 
-    def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> TorchTrainer:
+    def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> Trainer:
         dtype = torch.float64 if self.precision == "fp64" else torch.float32
         extra = {"compute_dtype": torch.bfloat16} if self.precision == "bf16" else {}
         network = model_class(model.name).from_options(model.options, model.values, dtype, **extra)
-        return TorchTrainer(network.to(self.torch_device), model, optimiser, seed, dtype, self.compile == "default")
+        return Trainer(network.to(self.torch_device), model, optimiser, seed, dtype, self.compile == "default")
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         # The CPU allocator raises a plain RuntimeError, which only its text tells apart.
@@ -91,7 +91,7 @@ class TorchAdapter:
         )
 
 
-class TorchTrainer:
+class Trainer:
     """See bench.framework.Trainer."""
 
     def __init__(
@@ -151,22 +151,14 @@ class TorchTrainer:
 
     def train_step(self, batch: Pair, scale: float) -> torch.Tensor:
         self.model.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        losses, correct = _rows(self.run(batch[0]), batch[1], self.dtype)
-        loss = losses.mean()
-        loss.backward()
-        if self.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm)
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * scale
-        self.optimiser.step()
-        return torch.stack((loss.detach(), correct.sum()))
+        return functional.train(self.run, self.optimiser, self.parameters, self.clip_norm, batch, self.dtype)
 
     @torch.no_grad()
     def evaluate(self, batch: Pair, count: int) -> torch.Tensor:
         self.model.eval()
-        losses, correct = _rows(self.run(batch[0]), batch[1], self.dtype)
-        return torch.stack((losses[:count].sum(), correct[:count].sum()))
+        return functional.evaluate(self.run, batch, count, self.dtype)
 
     @torch.no_grad()
     def forward(self, batch: Pair) -> torch.Tensor:
@@ -215,7 +207,7 @@ class TorchTrainer:
         self.restore(before)  # a training-mode pass moves batch norm's statistics
         self.model.zero_grad(set_to_none=True)
         logits = self.model(batch[0])
-        loss = _rows(logits, batch[1], self.dtype)[0].mean()
+        loss = functional.rows(logits, batch[1], self.dtype)[0].mean()
         loss.backward()
         tensors = dict(zip(_output_names(len(outputs)), outputs, strict=True)) | {
             "logits": logits,
@@ -235,18 +227,6 @@ class TorchTrainer:
 
     def compiled_bytes(self) -> int | None:
         return None
-
-
-def _rows(logits: torch.Tensor, targets: torch.Tensor, dtype: torch.dtype) -> Pair:
-    """(B, K) logits, or (B, L, K) with one target for all steps -> cross-entropy and hits of each row,
-    both (B,).
-    """
-    logits = logits.to(dtype)
-    hits = (logits.argmax(-1) == (targets if logits.ndim == 2 else targets[:, None])).to(dtype)
-    if logits.ndim == 2:
-        return functional.cross_entropy(logits, targets, reduction="none"), hits
-    spread = targets[:, None].expand(logits.shape[:2])
-    return functional.cross_entropy(logits.transpose(1, 2), spread, reduction="none").mean(1), hits.mean(1)
 
 
 def _output_names(count: int) -> list[str]:

@@ -33,7 +33,7 @@ def reciprocals(a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> tuple[Ten
     return real.mul_(size), imag.mul_(size).neg_(), alpha, beta
 
 
-class CauchySums(torch.autograd.Function):
+class _CauchySums(torch.autograd.Function):
     @staticmethod
     def forward(ctx, terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> Tensor:
         ctx.save_for_backward(terms, a, b, kappa, sigma)
@@ -72,4 +72,4 @@ class CauchySums(torch.autograd.Function):
 
 def cauchy_sums(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     """Sums over the states: terms (H, R, S), a and b (H, S), kappa (H, F), sigma (F,), real -> two (H, R, F)."""
-    return CauchySums.apply(terms, a, b, kappa, sigma).unbind(0)
+    return _CauchySums.apply(terms, a, b, kappa, sigma).unbind(0)

@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from ssm.lengths import transform_length
 
 
-class Convolution(torch.autograd.Function):
+class _Convolution(torch.autograd.Function):
     """y[b, h, l] = sum_{j <= l} k[0, h, l - j] u[b, h, j] (+ sum_{j >= l} k[1, h, j - l] u[b, h, j])."""
 
     @staticmethod
@@ -38,4 +38,4 @@ def convolve(u: Tensor, kernels: Tensor) -> Tensor:
 
     u (B, H, L) real; kernels (1 or 2, H, L') real, forward and backward in time (lag 0 counts in both) -> (B, H, L).
     """
-    return Convolution.apply(u, kernels)
+    return _Convolution.apply(u, kernels)

@@ -86,8 +86,11 @@ class BatchNorm(nn.Module):
 
 
 def larger(x: Tensor, y: Tensor) -> Tensor:
-    """max(x, y) by selection. XLA's derivative of a maximum looks for the value equal to a maximum that it may have made
-    anew and rounded differently, and then loses gradient; written so in both frameworks, ties are split alike too."""
+    """max(x, y) by selection.
+
+    XLA's derivative of a maximum looks for the value that equals the maximum, which it may have made anew and rounded
+    differently, and then loses gradient (test: pooling=max_3). Written so in both frameworks, ties are split alike too.
+    """
     return torch.where(x >= y, x, y)
 
 

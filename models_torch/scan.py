@@ -36,7 +36,7 @@ def scan_chunks(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
     return x.view(batch, chunks * size, states)[:, :length]
 
 
-class Scan(torch.autograd.Function):
+class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx, a: Tensor, b: Tensor, reverse: bool) -> Tensor:
         x = scan_chunks(a, b, reverse)
@@ -57,4 +57,4 @@ class Scan(torch.autograd.Function):
 
 def linear_scan(a: Tensor, b: Tensor, reverse: bool = False) -> Tensor:
     """x_l = a x_{l-1} + b_l from x = 0, or from the end when ``reverse``: a (S,), b (B, L, S) complex -> (B, L, S)."""
-    return Scan.apply(a, b, reverse)
+    return _Scan.apply(a, b, reverse)

@@ -22,7 +22,7 @@ REAL_PARTS = ("exp", "clip")
 LEAST_DECAY = 1e-4  # real_part=clip keeps Re Lambda at or below -LEAST_DECAY
 # legt and fourier have Re Lambda = 0: they start a little below, because at a pole on the circle Woodbury's correction
 # cancels (with 1e-4 the gradient of Lambda keeps 7 digits of float64 instead of 12, and none of float32)
-INITIAL_DECAY = 5e-2
+INITIAL_DECAY = 0.1
 SSM_NAMES = frozenset({"Lambda_re", "Lambda_im", "P_re", "P_im", "B_re", "B_im", "log_dt"})
 
 Values = Mapping[str, np.ndarray]

@@ -154,7 +154,8 @@ def test_mirrored_files_have_the_same_classes() -> None:
     for path in sources("models_torch"):
         other = ROOT / "models_jax" / path.name
         assert other.exists(), f"models_jax/{path.name} is missing"
-        assert public_classes(path) == public_classes(other), path.name
+        if path.name != "functional.py":  # jit needs the module as pure functions, PyTorch takes it as it is
+            assert public_classes(path) == public_classes(other), path.name
 
 
 @pytest.mark.parametrize("module", ["run", "bench", "datasets", "datasets.registry", "ssm"])

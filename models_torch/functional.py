@@ -1,0 +1,50 @@
+"""The train step and its relatives as functions of a module and a batch. Mirrors models_jax/functional.py.
+
+Much shorter than there: PyTorch's modules hold their parameters, and its AdamW is used as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Pair = tuple[Tensor, Tensor]
+Network = Callable[[Tensor], Tensor]
+
+
+def train(
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    parameters: Mapping[str, Tensor],
+    clip_norm: float | None,
+    batch: Pair,
+    dtype: torch.dtype,
+) -> Tensor:
+    """One optimiser step in place -> (mean loss, hits), not waited for."""
+    optimiser.zero_grad(set_to_none=True)
+    losses, correct = rows(network(batch[0]), batch[1], dtype)
+    loss = losses.mean()
+    loss.backward()
+    if clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(parameters.values(), clip_norm)
+    optimiser.step()
+    return torch.stack((loss.detach(), correct.sum()))
+
+
+def evaluate(network: Network, batch: Pair, count: int, dtype: torch.dtype) -> Tensor:
+    """Sums of loss and hits over the first ``count`` rows; the rest is padding."""
+    losses, correct = rows(network(batch[0]), batch[1], dtype)
+    return torch.stack((losses[:count].sum(), correct[:count].sum()))
+
+
+def rows(logits: Tensor, targets: Tensor, dtype: torch.dtype) -> Pair:
+    """(B, K) logits, or (B, L, K) with one target for all steps -> cross-entropy and hits of each row, (B,)."""
+    logits = logits.to(dtype)
+    hits = (logits.argmax(-1) == (targets if logits.ndim == 2 else targets[:, None])).to(dtype)
+    if logits.ndim == 2:
+        return F.cross_entropy(logits, targets, reduction="none"), hits
+    spread = targets[:, None].expand(logits.shape[:2])
+    return F.cross_entropy(logits.transpose(1, 2), spread, reduction="none").mean(1), hits.mean(1)
