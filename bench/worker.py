@@ -53,10 +53,19 @@ def work(load_adapter: LoadAdapter) -> int:
         interruption.ignore()
         set_status(record, status, message)
         path = write_record(record, job["results_dir"])
-        if notes := tracker.finish(record, path):
+        if notes := tracker.finish(record, path, _results(record)):
             record["notes"] += notes
             write_record(record, job["results_dir"])
     return 0 if status == "ok" else 1
+
+
+def _results(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The results table that W&B shows; none is made for a run that nobody tracks."""
+    if record["config"]["wandb"]["mode"] == "disabled":
+        return []
+    from bench.table import result_rows  # here, after the measuring, because it loads pandas
+
+    return result_rows(record)
 
 
 def _run(

@@ -167,6 +167,22 @@ def test_parity_leaves_a_certificate_and_a_record(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_tracked_run_leaves_its_record_and_an_offline_run_with_the_results(tmp_path):
+    words = ["task=time", "task.phases=[train_step]", "task.steps=2", "task.rounds=2", "certificate=skip"]
+    done = run(*words, *TINY, *EAGER, "wandb.mode=offline", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    record = record_of(tmp_path / "results")
+    assert (record["status"], record["notes"]) == ("ok", [])  # what W&B cannot do would be a note
+    (tracked,) = (tmp_path / "results" / "wandb").glob("offline-run-*")
+    (stored,) = tracked.glob("run-*.wandb")
+    assert f"record-{record['id']}".encode() in stored.read_bytes()
+    (table,) = tracked.rglob("*.table.json")
+    rows = {row[0]: row[1] for row in json.loads(table.read_text())["data"]}
+    assert rows["train step (ms)"] == pytest.approx(1e3 * record["timing"]["train_step_seconds"]["median"])
+    assert rows["samples/s"] == pytest.approx(record["throughput"]["samples_per_second"])
+
+
+@pytest.mark.slow
 def test_a_diverging_run_leaves_its_curve(tmp_path):
     words = ["task.optimiser.rate=1e30", "task.optimiser.ssm_rate=1e30", "task.schedule.name=constant"]
     done = run(*words, *TINY, *EAGER, "task.steps=60", "certificate=skip", cwd=tmp_path)

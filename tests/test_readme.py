@@ -1,0 +1,104 @@
+"""README.md is true: its snippets run, its commands compose, its files exist, its tables are those of the records."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from commands import ROOT, composed
+
+from bench import table
+from bench.check import check
+from datasets import registry
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+COMMANDS = [line.split("#")[0].split()[2:] for line in TEXT.splitlines() if line.startswith("python run.py")]
+REFERENCE = ROOT / "results" / "reference"
+MADE_LATER = {"results/reference"}  # by measuring; its own test says that it is not there yet
+
+
+def jobs(words: list[str]) -> list[list[str]]:
+    """The configurations of a command: with -m, one for each combination of the values between commas."""
+    if "-m" not in words:
+        return [words]
+    pairs = [word.partition("=") for word in words if word != "-m"]
+    return [list(job) for job in itertools.product(*([f"{n}={v}" for v in vs.split(",")] for n, _, vs in pairs))]
+
+
+JOBS = [job for words in COMMANDS if words != ["--help"] for job in jobs(words)]
+
+
+def test_it_has_both_frameworks_snippets_and_commands():
+    imports = [re.findall(r"from (models_\w+) import", snippet) for snippet in SNIPPETS]
+    assert imports == [["models_torch"], ["models_jax"]]
+    assert len(JOBS) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: re.findall(r"from (models_\w+)", snippet)[0])
+def test_a_snippet_runs_as_it_stands_in_a_process_of_its_own(snippet):
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
+    command = [sys.executable, "-c", snippet]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", JOBS, ids=" ".join)
+def test_a_command_composes_and_would_be_run(words, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "prepare", lambda settings, data_dir: None)  # fetches nothing
+    check(composed(*words) | {"results_dir": str(tmp_path)})
+
+
+def test_the_settings_it_names_exist():
+    rows = re.findall(r"^\| `(model|framework|dataset|task)=` \| (.*?) \| (.*) \|$", TEXT, re.MULTILINE)
+    assert len(rows) == 4
+    values = {"default", "none", "pmnist"}  # quoted there beside the settings
+    for group, choices, named in rows:
+        configs = [composed(f"{group}={choice}") for choice in re.findall(r"\w+", choices)]
+        known = set().union(*(flat(config[group]) for config in configs))
+        names = {name.removeprefix(f"{group}.") for name in re.findall(r"`([a-z_.]+)`", named)} - values
+        assert names, group
+        assert names <= known, group
+
+
+def flat(settings: dict) -> set[str]:
+    return {
+        dotted
+        for name, value in settings.items()
+        for dotted in ([f"{name}.{inner}" for inner in flat(value)] if isinstance(value, dict) else [name])
+    }
+
+
+def test_the_groups_it_lists_are_those_of_conf():
+    listed = dict(re.findall(r"^\| `(\w+)=` \| ((?:`\w+` ?)+)\|", TEXT, re.MULTILINE))
+    for group, choices in listed.items():
+        there = {path.stem for path in (ROOT / "conf" / group).glob("[!_]*.yaml")}
+        assert set(re.findall(r"\w+", choices)) == there, group
+    assert set(listed) == {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"experiment"}
+
+
+def test_the_files_it_names_exist():
+    links = re.findall(r"\]\(([^):]+)\)", TEXT)
+    quoted = re.findall(r"`((?:[\w.]+/)+[\w.]*|[\w./]+\.(?:py|md|txt|yaml|toml))`", TEXT)
+    beside = {"adapter.py"}  # of models_<name>/
+    missing = [name for name in {*links, *quoted} - MADE_LATER - beside if not (ROOT / name).exists()]
+    assert missing == []
+    assert len(links) >= 2
+    assert len(quoted) >= 5
+
+
+def test_its_marked_tables_are_ones_that_the_records_can_fill():
+    names = table.OPENED.findall(TEXT)
+    assert names == ["time.train_step", "time.peak", "train.test"]
+    assert [match["name"] for match in table.MARKED.finditer(TEXT)] == names
+
+
+def test_its_tables_are_those_of_the_reference_records():
+    if not list(REFERENCE.glob("*.json")):
+        pytest.skip("results/reference holds no records yet")
+    assert table.main(["--readme", str(ROOT / "README.md"), "--check", str(REFERENCE)]) == 0
