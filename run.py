@@ -27,12 +27,16 @@ def main(words: list[str]) -> int:
 
         print(help_text(CONF))
         return 0
-    signal.signal(signal.SIGTERM, _terminate)
-    return Session(words).run()
+    session = Session(words)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, session.interrupt)
+    return session.run()
 
 
 def worker() -> int:
     """One run: hands the framework's adapter to the bench, which imports none itself."""
+    if sys.platform != "win32":  # Ctrl-C waits until the run can write a record of it (bench/worker.py)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     import importlib
 
     from bench.worker import start
@@ -48,6 +52,12 @@ class Session:
         self.sweep = "-m" in words or "--multirun" in words
         self.tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
         self.outcomes: list[Any] = []
+        self.interrupted = False
+
+    def interrupt(self, number: int, frame: object) -> None:
+        """Ctrl-C, or `kill`: the worker writes its record first. Remembered, as the run may end as ok before."""
+        self.interrupted = True
+        raise KeyboardInterrupt
 
     def run(self) -> int:
         """Lets Hydra compose the configuration(s) and call `job` for each; the exit status."""
@@ -56,7 +66,6 @@ class Session:
         from omegaconf.errors import OmegaConfBaseException
 
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its refusals: they are put in our words below
-        interrupted = False
         with tempfile.TemporaryDirectory(prefix="ssm-bench-") as scratch:
             extra = [f"hydra.sweep.dir={scratch}"] if self.sweep else []  # Hydra's multirun.yaml: not wanted
             sys.argv[1:] = self.words + extra
@@ -65,8 +74,8 @@ class Session:
             except (HydraException, OmegaConfBaseException) as error:
                 return self._refuse(error)
             except KeyboardInterrupt:
-                interrupted = True
-        return self._end(interrupted)
+                self.interrupted = True
+        return self.run_ended()
 
     def job(self, composed: Any) -> None:
         """One configuration. A refusal or a failure is kept for the end: the other jobs of a sweep run."""
@@ -87,7 +96,7 @@ class Session:
             outcome = Outcome(label(config), "refused", str(error), None)
             print(headline(outcome), file=sys.stderr, flush=True)
         self.outcomes.append(outcome)
-        if outcome.status == "interrupted":
+        if self.interrupted or outcome.status == "interrupted":
             raise KeyboardInterrupt
 
     def _refuse(self, error: Exception) -> int:
@@ -98,23 +107,18 @@ class Session:
         print(explain(error, CONF, self.words), file=sys.stderr)
         return 2
 
-    def _end(self, interrupted: bool) -> int:
+    def run_ended(self) -> int:
         """Exit status: 0 all done, 1 a run failed, 2 a run was refused, 130 Ctrl-C."""
         if self.sweep and self.outcomes:
             from bench.summary import of_sweep
 
             print(of_sweep(self.outcomes))
-        if interrupted:
+        if self.interrupted:
             return 130
         statuses = {outcome.status for outcome in self.outcomes} - {"ok", "skipped"}
         if not statuses:
             return 0
         return 2 if statuses == {"refused"} else 1
-
-
-def _terminate(number: int, frame: object) -> None:
-    """`kill` ends a run as Ctrl-C does: the worker writes its record first."""
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

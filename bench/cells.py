@@ -22,7 +22,7 @@ from bench.records import NOT_HASHED
 from bench.statistics import MINIMUM_SAMPLES, ratio
 
 FRAMEWORKS = ("torch", "jax")
-SIDE = ("value", "iqr", "samples", "status", "records", "certificate")
+SIDE = ("value", "iqr", "samples", "status", "records", "certificate", "compile")
 IDENTITY = ("model", "dataset", "hardware", "precision", "batch", "length")
 Record = Mapping[str, Any]
 
@@ -44,14 +44,15 @@ MEASURES = {
         Measure("forward", "forward (ms)", "timing.forward_seconds", 1e3),
         Measure("recurrent_step", "recurrent step (ms)", "timing.recurrent_step_seconds", 1e3),
         Measure("compile", "compile (s)", "timing.compile_seconds"),
-        Measure("peak", "peak memory (MB)", "memory.peak_bytes", 1e-6),
+        Measure("peak", "peak memory, whole process (MB)", "memory.peak_bytes", 1e-6),
+        Measure("compiled", "compiler's memory estimate (MB)", "memory.compiled_bytes", 1e-6, compared=False),
         Measure("throughput", "samples/s", "throughput.samples_per_second", compared=False),
     ),
     "train": (
         Measure("test", "test accuracy (%)", "accuracy.test", 100, compared=False),
         Measure("validation", "validation accuracy (%)", "accuracy.validation", 100, compared=False),
         Measure("epoch", "an epoch (s)", "curve.epochs"),
-        Measure("peak", "peak memory (MB)", "memory.peak_bytes", 1e-6),
+        Measure("peak", "peak memory, whole process (MB)", "memory.peak_bytes", 1e-6),
     ),
 }
 
@@ -61,8 +62,8 @@ def cells(records: Iterable[Record], section: str) -> pd.DataFrame:
 
     Columns: measure, label, IDENTITY, settings (what differs between rows of a model and data set), then
     for each framework value, iqr, samples (their number), status, records (how many finished ones stand for
-    the cell) and certificate (whether it passed), then same_code, ratio (torch / jax), ratio_low,
-    ratio_high, distinguishable.
+    the cell), certificate (whether it passed) and compile (the framework's mode), then same_code, ratio
+    (torch / jax), ratio_low, ratio_high, distinguishable.
     """
     groups: dict[str, dict[str, dict[str, list[Record]]]] = {}
     for record in sorted(records, key=lambda record: (record["created"], record["id"])):
@@ -113,15 +114,8 @@ def _identity(pair: Sequence[Sequence[Record]]) -> dict[str, Any]:
         "hardware": _hardware(record),
         "precision": record["precision"],
         "batch": task.get("batch_size"),
-        "length": task.get("length") or _measured_length(record) or "full",
+        "length": (record["data"] or {}).get("length") or task.get("length"),
     }
-
-
-def _measured_length(record: Record) -> int | None:
-    """Tokens a sample where the task timed both: the data's own length, which no configuration names."""
-    throughput = record["throughput"] or {}
-    samples, tokens = throughput.get("samples_per_second"), throughput.get("tokens_per_second")
-    return round(tokens / samples) if samples and tokens else None
 
 
 def _chosen(side: Sequence[Record]) -> Record | None:
@@ -147,6 +141,7 @@ def _row(pair: Sequence[Sequence[Record]], measure: Measure) -> dict[str, Any] |
             record["status"] if record else None,
             sum(one["status"] == "ok" for one in side),
             certificate.get("passed") is True,
+            record["config"].get("framework", {}).get("compile") if record else None,
         )
         row |= {f"{framework}_{name}": value for name, value in zip(SIDE, values, strict=True)}
     if not any(samples) and all(record is None or record["status"] == "ok" for record in chosen):
@@ -182,13 +177,17 @@ def _samples(record: Record, measure: Measure) -> list[float]:
 
 
 def _differing_settings(pairs: Sequence[Sequence[Sequence[Record]]]) -> list[str]:
-    """For each row the settings, 'name=value', in which rows of the same model and data set differ."""
+    """For each row the settings, 'name=value', in which rows of the same model and data set differ; a framework's
+    compile mode where any rows differ in it.
+    """
     flat = [_flat_settings(pair) for pair in pairs]
+    modes = [f"{framework}.compile" for framework in FRAMEWORKS]
+    mixed = {name for name in modes if len({one[name] for one in flat if name in one}) > 1}
     owners = [tuple(_identity(pair)[name] for name in ("model", "dataset", "hardware")) for pair in pairs]
     texts = []
     for own, owner in zip(flat, owners, strict=True):
         rivals = [other for other, name in zip(flat, owners, strict=True) if name == owner]
-        names = sorted(name for rival in rivals for name in rival if rival[name] != own.get(name))
+        names = sorted(mixed) + sorted(name for rival in rivals for name in rival if rival[name] != own.get(name))
         differing = dict.fromkeys(name for name in names if name in own)
         texts.append(" ".join(f"{name.removeprefix('model.')}={own[name]}" for name in differing))
     return texts

@@ -1,9 +1,9 @@
 """Parity certificates: the written proof that both frameworks compute the same thing, for one model, at one
 precision.
 
-A certificate holds for its key only: the model with its sizes, the precision, the optimiser, the code of
-ssm/ and models_*/, and the versions. Change one of them and the key is another one. The comparing itself is
-bench/parity.py; the file is bench/records.py.
+A certificate holds for its key only: the model with its sizes, the precision, the optimiser, the steps and
+their batch size, the frameworks' compile modes, the code of ssm/ and models_*/, and the versions. Change one
+of them and the key is another one. The comparing itself is bench/parity.py; the file is bench/records.py.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ def certificate_key(
     sizes: Mapping[str, Any],
     precision: str,
     optimiser: Mapping[str, Any],
+    steps: int,
+    batch_size: int,
+    compile: Mapping[str, str],
     device: str,
     code: str,
     versions: Mapping[str, str],
@@ -32,7 +35,8 @@ def certificate_key(
     """sha256 of everything that the certificate depends on.
 
     model: the model's configuration without dropout (parity is taken at dropout 0, which draws no random
-    number). sizes: d_input, d_output, length. device: "cpu" or "gpu". code: machine.code_hash of
+    number). sizes: d_input, d_output, length. steps, batch_size: of the comparison. compile: each framework's
+    mode. device: "cpu" or "gpu". code: machine.code_hash of
     machine.CERTIFIED. versions: of both frameworks' packages.
     """
     model = {name: value for name, value in model.items() if name not in ("dropout", "dropout_tied")}
@@ -41,6 +45,9 @@ def certificate_key(
         sizes=dict(sizes),
         precision=precision,
         optimiser=dict(optimiser),
+        steps=steps,
+        batch_size=batch_size,
+        compile=dict(compile),
         device=device,
         code=code,
         versions=dict(versions),

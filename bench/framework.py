@@ -160,11 +160,11 @@ class Adapter(Protocol):
     name: str
 
     def versions(self) -> dict[str, str]:
-        """Package to version, of everything that the measured code runs on."""
+        """Package to version, of everything that the measured code runs on; on a GPU "cuda" too."""
         ...
 
     def device(self) -> dict[str, Any]:
-        """{"kind": "cpu" | "gpu", "name": str, "memory_bytes": int | None, "driver": str | None}."""
+        """{"kind": "cpu" | "gpu", "name": str, "memory_bytes": int | None}."""
         ...
 
     def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> Trainer:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from bench import certificate, machine
 from bench.check import Checked, check, missing_packages
 from bench.choices import choices
 from bench.environment import environment
-from bench.process import run_worker
+from bench.files import RecordError
+from bench.process import Start, run_workers
 from bench.records import (
     find_done,
     new_record,
@@ -31,7 +32,6 @@ from bench.records import (
     write_record,
 )
 
-GRACE_SECONDS = 60.0  # for an interrupted worker to write its record
 Config = dict[str, Any]
 
 
@@ -67,9 +67,10 @@ def launch(config: Config, root: Path) -> Outcome:
         machine=machine.describe_machine(),
         device=checked.device,
         threads=checked.threads,
+        data=_data(checked),
     )
     if config["resume"]:
-        done = find_done(folder, record["config_hash"], code["hash"])
+        done = find_done(folder, record)
         if done is not None:
             return Outcome(label(config), "skipped", "done before", done, read_record(done))
     run = _Run(config, checked, root, record)
@@ -81,7 +82,16 @@ def launch(config: Config, root: Path) -> Outcome:
             set_status(record, "interrupted", "interrupted before the run began")
             write_record(record, folder)
         record = read_record(path)
+    except RecordError as error:  # the folder took files when the run began: a full disk, say
+        return Outcome(label(config), "failed", str(error), None)
     return Outcome(label(config), record["status"], record["message"], folder / f"{record['id']}.json", record)
+
+
+def _data(checked: Checked) -> dict[str, Any]:
+    """The record's data section."""
+    description = checked.description
+    sizes = {"length": checked.length, "channels": description.channels, "classes": description.classes}
+    return {**sizes, **{split: description.counts[split] for split in ("train", "validation", "test")}}
 
 
 class _Run:
@@ -89,6 +99,7 @@ class _Run:
         self.config, self.checked, self.root, self.record = config, checked, root, record
         self.folder = Path(config["results_dir"]).resolve()
         self.frameworks = self._frameworks()
+        self.parity_task = self._parity_task()
 
     def measure(self) -> dict[str, Any]:
         """task=train and task=time: the certificate first, then the worker."""
@@ -98,7 +109,7 @@ class _Run:
             if note is not None:
                 self.record["notes"].append(note)
                 print(f"note: {note}", file=sys.stderr)
-        return self._work(self.record, self.folder)
+        return self._work([self.record], self.folder, [None])[0]
 
     def parity(self) -> dict[str, Any]:
         """task=parity: both frameworks' traces compared; the record is that of the chosen framework."""
@@ -106,7 +117,7 @@ class _Run:
         if missing:
             raise ValueError(f"task=parity: compares two frameworks, but {missing}; run pip install -e .")
         with tempfile.TemporaryDirectory(prefix="ssm-bench-") as folder:
-            traces = self._traces(self.config["task"], Path(folder))
+            traces = self._traces(Path(folder))
             own = traces[self.config["framework"]["name"]]
             kept = {name: self.record[name] for name in ("id", "created", "config", "config_hash")}
             record = {**own, **kept}
@@ -136,12 +147,8 @@ class _Run:
         if found is None:
             names = " and ".join(sorted(self.frameworks))
             print(f"certificate: checking that {names} agree ...", file=sys.stderr)
-            settings = OmegaConf.load(self.root / "conf" / "task" / "parity.yaml")
-            task = {name: self.config["task"][name] for name in ("length", "optimiser", "clip_norm")}
-            batch_size = min(settings.batch_size, self.config["task"]["batch_size"])
-            task |= {"name": "parity", "batch_size": batch_size, "steps": settings.steps}
             with tempfile.TemporaryDirectory(prefix="ssm-bench-") as folder:
-                traces = self._traces(task, Path(folder))
+                traces = self._traces(Path(folder))
                 for name, trace in traces.items():
                     if trace["status"] != "ok":
                         return None, f"no certificate: {name} {trace['status']}: {trace['message']}"
@@ -163,6 +170,16 @@ class _Run:
         assert isinstance(other, dict)
         return {own["name"]: own, partner: {str(name): value for name, value in other.items()}}
 
+    def _parity_task(self) -> Config:
+        """What a certificate for this run is taken with: conf/task/parity.yaml, and what the task shares with it."""
+        task = self.config["task"]
+        if task["name"] == "parity":
+            return dict(task)
+        settings = OmegaConf.to_container(OmegaConf.load(self.root / "conf" / "task" / "parity.yaml"))
+        assert isinstance(settings, dict)
+        own = {name: settings[name] for name in ("name", "batch_size", "steps")}
+        return {**own, **{name: task[name] for name in ("length", "optimiser", "clip_norm")}}
+
     def _missing(self) -> str | None:
         for name, framework in self.frameworks.items():
             if missing := missing_packages(framework):
@@ -177,34 +194,37 @@ class _Run:
         return machine.code_hash(self.root / name for name in machine.CERTIFIED)
 
     def _key(self) -> str:
-        options, task = self.checked.options, self.config["task"]
+        options, task = self.checked.options, self.parity_task
         return certificate.certificate_key(
             model=self.config["model"],
             sizes={"d_input": options.d_input, "d_output": options.d_output, "length": self.checked.length},
             precision=self.config["precision"],
             optimiser={**task["optimiser"], "clip_norm": task["clip_norm"]},
+            steps=task["steps"],
+            batch_size=task["batch_size"],
+            compile={name: framework["compile"] for name, framework in self.frameworks.items()},
             device=self.checked.device,
             code=self._code(),
             versions=self._versions(),
         )
 
-    def _traces(self, task: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+    def _traces(self, folder: Path) -> dict[str, dict[str, Any]]:
         """What each framework computes, in its own process: folder/<framework>.npz and the runs' records."""
-        traces = {}
-        shared = ("code", "machine", "device", "threads")
+        records, paths = {}, {}
+        shared = ("code", "machine", "device", "threads", "data")
         for name, framework in self.frameworks.items():
             config = {
                 **self.config,
                 "framework": framework,
                 "model": {**self.config["model"], "dropout": 0.0},  # random numbers differ between frameworks
-                "task": dict(task),
+                "task": self.parity_task,
                 "wandb": {**self.config["wandb"], "mode": "disabled"},
             }
-            record = new_record(config, **{key: self.record[key] for key in shared})
-            traces[name] = self._work(record, folder, folder / f"{name}.npz")
-            if traces[name]["status"] != "ok":
-                break
-        return traces
+            records[name] = new_record(config, **{key: self.record[key] for key in shared})
+            paths[name] = folder / f"{name}.npz"
+        # Side by side, as nothing is timed.
+        done = self._work(list(records.values()), folder, list(paths.values()))
+        return dict(zip(records, done, strict=True))
 
     def _compare(self, traces: Mapping[str, dict[str, Any]], folder: Path) -> dict[str, Any]:
         first, second = sorted(traces)
@@ -222,40 +242,35 @@ class _Run:
         write_certificate(made, self.folder)
         return made
 
-    def _work(self, record: dict[str, Any], folder: Path, trace: Path | None = None) -> dict[str, Any]:
-        """Has a worker do `record`'s run; returns the record that it, or in its stead this process, wrote.
+    def _work(self, records: list[dict[str, Any]], folder: Path, traces: Sequence[Path | None]) -> list[dict[str, Any]]:
+        """Has workers do the runs of `records`; returns the records that they, or in their stead this process,
+        wrote.
 
-        KeyboardInterrupt, once the record is written, where Ctrl-C ended the run.
+        KeyboardInterrupt, once the records are written, where Ctrl-C ended the runs.
         """
-        config = record["config"]
-        strangers = {
-            package
-            for name, framework in self.frameworks.items()
-            for package in framework["packages"]
-            if name != config["framework"]["name"]
-        }
+        starts = [self._start(record, folder, trace) for record, trace in zip(records, traces, strict=True)]
+        endings = run_workers(starts)
+        paths = [folder / f"{record['id']}.json" for record in records]
+        for path, record, ending in zip(paths, records, endings, strict=True):
+            if not path.exists():
+                set_status(record, *ending.verdict())
+                write_record(record, folder)
+        if any(ending.interrupted for ending in endings):
+            raise KeyboardInterrupt
+        return [read_record(path) for path in paths]
+
+    def _start(self, record: dict[str, Any], folder: Path, trace: Path | None) -> Start:
+        own = record["config"]["framework"]
+        others = [framework for name, framework in self.frameworks.items() if name != own["name"]]
+        strangers = {package for framework in others for package in framework["packages"]}
         job = {
             "record": record,
             "results_dir": str(folder),
             "trace": None if trace is None else str(trace),
-            "strangers": sorted(strangers - set(config["framework"]["packages"])),
+            "strangers": sorted(strangers - set(own["packages"])),
         }
-        variables = environment(
-            record["threads"],
-            config["hardware"]["name"],
-            self.checked.device,
-            config["precision"],
-            os.environ,
-        )
-        path = folder / f"{record['id']}.json"
-        command = [sys.executable, str(self.root / "run.py"), "--worker"]
-        ending = run_worker(command, json.dumps(job), variables)
-        if not path.exists():
-            set_status(record, *ending.verdict())
-            write_record(record, folder)
-        if ending.interrupted:
-            raise KeyboardInterrupt
-        return read_record(path)
+        variables = environment(record["threads"], self.checked.device, record["config"]["precision"], os.environ)
+        return Start([sys.executable, str(self.root / "run.py"), "--worker"], json.dumps(job), variables)
 
 
 def _differences(made: Mapping[str, Any]) -> str:

@@ -113,6 +113,17 @@ def package_versions(names: Iterable[str]) -> dict[str, str | None]:
     return versions
 
 
+def gpu_driver() -> str | None:
+    """The NVIDIA driver's version, as nvidia-smi says it; None where it does not."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = answer.stdout.split() if answer.returncode == 0 else []
+    return lines[0] if lines else None
+
+
 def resident_bytes() -> int:
     """Memory of this process that is in RAM now."""
     return psutil.Process().memory_info().rss

@@ -1,9 +1,11 @@
 """Peak memory of a run. On a GPU the framework's own allocator says it; on a CPU it is the process's
 resident peak.
 
-The resident peak is counted over a baseline read after the imports, so that the size of a library is not
-measured. Not measured: what the operating system caches, and how much of an allocator's pool is in use
-inside a step.
+The resident peak is counted over a baseline read after the imports, the adapter's set-up and the loading of
+the data, so that neither the libraries nor the data set's arrays count. The model, its optimiser, the batches
+and all that compilation takes do count: also the part of a compiler that loads when it is first used (XLA's
+lies in jaxlib and is imported before; torch.compile's Python is imported by the adapter). Not measured: what
+the operating system caches, and how much of an allocator's pool is in use inside a step.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from bench.framework import Trainer
 
 
 def baseline() -> int:
-    """Resident bytes now. Call it after the imports and before the data and the model are made; the peak
+    """Resident bytes now. Call it when imports and data are in and before the model is made; the peak
     restarts here.
     """
     machine.reset_peak()
@@ -23,8 +25,8 @@ def baseline() -> int:
 
 
 class PeakMeter:
-    """Peak since the baseline, and the peak since mark_steady(): the second leaves out what only
-    compilation took.
+    """Peak since the baseline, and the peak since mark_steady(): the second leaves out what compilation took
+    and gave back, but not what it kept.
     """
 
     def __init__(self, trainer: Trainer, baseline_bytes: int) -> None:
@@ -59,6 +61,6 @@ class PeakMeter:
             "peak_bytes": max(0, max(now, self._earlier_peak) - self.baseline_bytes),
             "steady_peak_bytes": max(0, now - self.baseline_bytes) if self._steady else None,
             "baseline_bytes": self.baseline_bytes,
-            "source": "resident peak over the imports",
+            "source": "resident peak over imports and data",
             "compiled_bytes": compiled_bytes,
         }

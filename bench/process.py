@@ -1,6 +1,6 @@
-"""A worker as a process: handing over its job, waiting, passing on Ctrl-C, and what its end says.
+"""Workers as processes: handing over their jobs, waiting, passing on Ctrl-C, and what their ends say.
 
-The worker's standard input is its job, one line of JSON, and then its lifeline: it closes when this process
+A worker's standard input is its job, one line of JSON, and then its lifeline: it closes when this process
 ends, however it ends, and the worker stops. Not here: what the job is (bench/launch.py) and what the worker
 does (bench/worker.py).
 """
@@ -18,6 +18,15 @@ GRACE_SECONDS = 60.0  # for an interrupted worker to write its record
 
 
 @dataclass(frozen=True)
+class Start:
+    """What a worker is started with: its command, its job (one line of JSON), its environment."""
+
+    command: Sequence[str]
+    job: str
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Ending:
     """How a worker ended. memory_kills: processes that the kernel killed for memory while it ran."""
 
@@ -32,7 +41,8 @@ class Ending:
         if self.returncode >= 0:
             said = f"the worker ended with exit status {self.returncode} and wrote no record; see its output"
             return "failed", said
-        name = signal.Signals(-self.returncode).name
+        number = -self.returncode
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         if name != "SIGKILL":
             return (
                 "failed",
@@ -43,38 +53,51 @@ class Ending:
         return "failed", "the worker was killed (SIGKILL); the kernel's out-of-memory count did not rise"
 
 
-def run_worker(command: Sequence[str], job: str, variables: Mapping[str, str]) -> Ending:
-    """Starts the worker, hands over its job and waits. Ctrl-C is passed on and waited for, not raised."""
+def run_workers(starts: Sequence[Start]) -> list[Ending]:
+    """Starts the workers side by side, hands over their jobs and waits for all. Ctrl-C is passed on and waited
+    for, not raised.
+    """
     kills = _memory_kills()
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=dict(variables))
-    interrupted = _wait(process, job)
-    return Ending(process.returncode, interrupted, _memory_kills() - kills)
-
-
-def _wait(process: subprocess.Popen[bytes], job: str) -> bool:
-    """Hands over the job and waits for the end; True if this process was interrupted meanwhile."""
-    assert process.stdin is not None
+    processes: list[subprocess.Popen[bytes]] = []
+    interrupted = False
     try:
-        try:
-            process.stdin.write(job.encode() + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError:  # it died before it read; its exit status says why
+        for start in starts:
+            process = subprocess.Popen(start.command, stdin=subprocess.PIPE, env=dict(start.variables))
+            processes.append(process)
+            _hand_over(process, start.job)
+        for process in processes:
             process.wait()
-            return False
-        process.wait()
-        return False
     except KeyboardInterrupt:
-        # A terminal's Ctrl-C has reached the worker too, which heeds the first signal only; a `kill` has not.
-        process.send_signal(signal.SIGTERM)
-        try:
+        interrupted = True
+        _stop(processes)
+    finally:
+        for process in processes:
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # flushing to a dead worker raises once more
+                process.stdin.close()
+    return [Ending(process.returncode, interrupted, _memory_kills() - kills) for process in processes]
+
+
+def _hand_over(process: subprocess.Popen[bytes], job: str) -> None:
+    assert process.stdin is not None
+    # A worker that died before it read says why by its exit status.
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(job.encode() + b"\n")
+        process.stdin.flush()
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Lets each worker write its record; kills what is still there after GRACE_SECONDS or a second Ctrl-C."""
+    try:
+        for process in processes:
+            # A terminal's Ctrl-C has reached the worker too, which heeds the first signal only; a `kill` has not.
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
             process.wait(GRACE_SECONDS)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        for process in processes:
             process.kill()
             process.wait()
-        return True
-    finally:
-        with contextlib.suppress(BrokenPipeError):  # flushing to a dead worker raises once more
-            process.stdin.close()
 
 
 def _memory_kills() -> int:

@@ -76,6 +76,7 @@ def new_record(
     machine: Mapping[str, Any] | None = None,
     device: str | None = None,
     threads: int | None = None,
+    data: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A record of the resolved `config` with every name of the schema; what is not measured yet is null.
 
@@ -100,6 +101,7 @@ def new_record(
         "machine": machine,
         "device": device,
         "threads": threads,
+        "data": data,
         "notes": [],
     }
     return filled(plain(known), RECORD)
@@ -149,17 +151,27 @@ def read_records(results_dir: str | Path, recursive: bool = False) -> tuple[list
     return sorted(records, key=lambda record: (record["created"], record["id"])), warnings
 
 
-def find_done(results_dir: str | Path, config_hash: str, code_hash: str) -> Path | None:
-    """The newest record with status ok of this configuration and code, for `resume`, or None."""
+def find_done(results_dir: str | Path, wanted: Mapping[str, Any]) -> Path | None:
+    """The newest record with status ok of the run that `wanted`, a fresh record, is about; None without one.
+
+    For `resume`. The same run: configuration, code, the versions that `wanted` names, processor, device and
+    threads.
+    """
     folder = Path(results_dir)
     if not folder.is_dir():
         return None
+    names = tuple(wanted["versions"] or ())
     records, _ = read_records(folder)
     for record in reversed(records):
-        same_code = (record["code"] or {}).get("hash") == code_hash
-        if record["status"] == "ok" and record["config_hash"] == config_hash and same_code:
+        if record["status"] == "ok" and _circumstances(record, names) == _circumstances(wanted, names):
             return folder / f"{record['id']}.json"
     return None
+
+
+def _circumstances(record: Mapping[str, Any], packages: Sequence[str]) -> list[Any]:
+    code, machine, versions = (record[name] or {} for name in ("code", "machine", "versions"))
+    where = [record["device"], record["threads"], machine.get("cpu")]
+    return [record["config_hash"], code.get("hash"), *where, *(versions.get(name) for name in packages)]
 
 
 def write_certificate(certificate: Mapping[str, Any], results_dir: str | Path) -> Path:

@@ -80,6 +80,7 @@ RECORD: Section = {
     },
     "device": _text,
     "threads": _integer,
+    "data": {name: _integer for name in ("length", "channels", "classes", "train", "validation", "test")},
     "parameters": {"count": _integer, "bytes": _integer},
     "timing": {
         **{f"{phase}_seconds": _STEP for phase in PHASES},

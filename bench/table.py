@@ -27,6 +27,8 @@ from bench.records import read_records
 SECTIONS = tuple(MEASURES)
 MARKED = re.compile(r"(<!-- table:(?P<name>[\w.]+) -->\n)(?P<body>.*?)(<!-- /table:(?P=name) -->)", re.DOTALL)
 OPENED = re.compile(r"<!-- table:([\w.]+) -->")
+MODES = {("torch", "none"): "eager", ("torch", "default"): "torch.compile", ("jax", "default"): "jax.jit"}
+WHOLE_PROCESS = "Whole process: a CPU's resident peak over imports and data, with all that compilation took."
 NO_CERTIFICATE = "†: no passed parity certificate stands behind this figure."
 
 
@@ -181,8 +183,14 @@ def _figure(value: float) -> str:
 def _notes(frame: pd.DataFrame) -> list[str]:
     notes = [
         "Median, [interquartile range] where there are several samples. "
-        "torch/jax above 1: jax is faster, or takes less memory."
+        "torch/jax above 1: jax is faster, or takes less."
     ]
+    if (frame["measure"] == "peak").any():
+        notes.append(WHOLE_PROCESS)
+    found = {side: frame[f"{side}_compile"].dropna().unique() for side in FRAMEWORKS}
+    modes = [f"{side}: {MODES.get((side, one[0]), one[0])}" for side, one in found.items() if len(one) == 1]
+    if modes:
+        notes.append("; ".join(modes) + ".")
     if (frame["distinguishable"] == False).any():  # noqa: E712 - None (no verdict) is a third value
         notes.append("≈: the samples of the two cannot be told apart.")
     if any(((frame[f"{side}_samples"] > 0) & ~frame[f"{side}_certificate"]).any() for side in FRAMEWORKS):

@@ -46,10 +46,10 @@ def time_task(
 
     trainer: built, not yet called. data: datasets Dataset; its train split gives the batches.
     settings: task/time: batch_size, length (null: the data's own), phases, warmup, steps (K), rounds,
-    single_steps, budget_seconds (for all phases together). result: filled while measuring, so that an
-    interrupted run keeps what it has. operations: analytic operations and bytes a step, copied into the
-    record. baseline_bytes: memory.baseline(). progress: True shows a bar, False none, None one where stderr
-    is a terminal.
+    single_steps, budget_seconds (for all phases together, without their first calls). result: filled while
+    measuring, so that an interrupted run keeps what it has. operations: analytic operations and bytes a step,
+    copied into the record. baseline_bytes: memory.baseline(). progress: True shows a bar, False none, None one
+    where stderr is a terminal.
     Raises Recompiled, naming the phase.
     """
     batch_size, phases = int(settings["batch_size"]), list(settings["phases"])
@@ -78,7 +78,9 @@ def time_task(
             bar.set_description(phase)
             calls = _calls(trainer, phase, batches, inputs, batch_size, notes)
             if calls is not None:
-                deadline = begin + float(settings["budget_seconds"]) * position / len(phases)
+                # First calls compile, for as long as they like: they are not in the budget.
+                compiling = sum(timing["first_call_seconds"].values())
+                deadline = begin + compiling + float(settings["budget_seconds"]) * position / len(phases)
                 steady = meter.mark_steady if phase == "train_step" else _nothing
                 _time_phase(trainer, phase, calls, settings, deadline, timing, notes, bar, steady)
             if phase == "train_step":
@@ -132,32 +134,35 @@ def _time_phase(
     steady: Callable[[], None],
 ) -> None:
     steps, rounds = int(settings["steps"]), int(settings["rounds"])
-    begin = time.perf_counter()
     first_seconds = _waited(trainer, calls, 1)
+    deadline += first_seconds
+    begin = time.perf_counter()
     timing["first_call_seconds"][phase] = first_seconds
     steady()
     for _ in range(int(settings["warmup"])):
         trainer.wait(next(calls)())
 
     compiled = trainer.compilations()
-    started = time.perf_counter()
-    single_until = started + SINGLE_SHARE * max(0.0, deadline - started)
     singles: list[float] = []
     with _collector_off():
+        started = time.perf_counter()
+        single_until = started + SINGLE_SHARE * max(0.0, deadline - started)
         while len(singles) < max(1, int(settings["single_steps"])):
             singles.append(_waited(trainer, calls, 1))
             if time.perf_counter() > single_until and len(singles) >= 2:
                 break
     _no_compilation(trainer, phase, compiled)
     if len(singles) < int(settings["single_steps"]):
-        notes.append(f"{phase}: {len(singles)} of {settings['single_steps']} single steps, as budget_seconds ran short")
+        short = f"{len(singles)} single steps instead of {settings['single_steps']}"
+        notes.append(f"{phase}: {short}, as task.budget_seconds ran short")
 
     usual = sorted(singles)[len(singles) // 2]
     count = max(steps, math.ceil(SHORTEST_ROUND_SECONDS / usual))
     affordable = int((deadline - time.perf_counter()) / LEAST_ROUNDS / usual)
     if affordable < count:
         count = max(1, affordable)
-        notes.append(f"{phase}: rounds of {count} steps instead of {steps}, as budget_seconds ran short")
+        if count < steps:
+            notes.append(f"{phase}: rounds of {count} steps instead of {steps}, as task.budget_seconds ran short")
     samples: list[float] = []
     for _ in range(rounds):
         with _collector_off():
@@ -172,8 +177,8 @@ def _time_phase(
         now = time.perf_counter()
         if len(samples) >= LEAST_ROUNDS and len(samples) < rounds and now + samples[-1] * count > deadline:
             notes.append(
-                f"{phase}: stopped after {len(samples)} of {rounds} rounds and {now - begin:.1f} s, "
-                "as budget_seconds ran out"
+                f"{phase}: {len(samples)} rounds instead of {rounds}, in {now - begin:.1f} s after the first call, "
+                "as task.budget_seconds ran short"
             )
             break
     if phase == "train_step" or timing["compile_seconds"] is None:

@@ -2,9 +2,9 @@
 weights.
 
 Gives accuracy, loss, the curve, and a ledger of where the time went. No step waits for the host: losses are
-read in bulk when an epoch ends, and CHECK_EVERY steps late in between, to stop a run whose loss is no longer
-finite. Not measured: the step's time (task=time does that; here data, reading and Python are in the clock
-too).
+read in bulk when an epoch ends, and CHECK_EVERY steps late in between, to stop a run whose loss, of training
+or of an evaluation, is no longer finite. Not measured: the step's time (task=time does that; here data,
+reading and Python are in the clock too).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def train_task(
     seconds so far (import_seconds, build_seconds), to which compile_, data_, step_ and evaluation_seconds
     are added. on_epoch: is given each epoch's entry of the curve. progress: True shows a bar, False none,
     None one where stderr is a terminal. hold_bytes: hold_limit().
-    Raises Diverged when a loss is NaN or infinite.
+    Raises Diverged when a loss is NaN or infinite: a step's, the validation's or the test's.
     """
     _Training(trainer, data, settings, result, seed, ledger, progress, on_epoch, hold_bytes).run()
 
@@ -116,11 +116,19 @@ class _Training:
         self.pending: list[Metrics] = []
         self.best_accuracy = -math.inf
         self.best_state: dict[str, np.ndarray] | None = None
+        self.first_calls: dict[str, float] = {}
         self.result |= {
             "curve": {"step_loss": self.losses, "epochs": self.epochs},
             "accuracy": {"validation": None, "test": None},
             "loss": {"train": None, "validation": None, "test": None},
             "ledger": ledger,
+            "timing": {
+                "train_step_seconds": None,
+                "forward_seconds": None,
+                "recurrent_step_seconds": None,
+                "compile_seconds": None,
+                "first_call_seconds": self.first_calls,
+            },
         }
         self.notes: list[str] = self.result.setdefault("notes", [])
 
@@ -146,7 +154,8 @@ class _Training:
         """The steps of one epoch, queued; their losses read at its end."""
         self.epoch_begin = begin = time.perf_counter()
         accuracies = [entry["validation_accuracy"] for entry in self.epochs]
-        waited = compiling = 0.0
+        waited = first = 0.0
+        before = len(self.losses)
         batches = feed.batches(order)
         try:
             for step in range(done, done + len(order)):
@@ -154,36 +163,37 @@ class _Training:
                 batch = next(batches)
                 waited += time.perf_counter() - asked
                 self.scale = self.schedule(step, accuracies)
+                asked = time.perf_counter()
+                self.pending.append(self.trainer.train_step(batch, self.scale))
                 if step == 0:
-                    compiling = self._first_step(batch)
-                else:
-                    self.pending.append(self.trainer.train_step(batch, self.scale))
+                    first = self._first_call("train_step", self.pending[0], asked)
                 self.bar.update()
                 if len(self.pending) >= 2 * CHECK_EVERY:
                     self._read(CHECK_EVERY)
         finally:
-            # Also on Ctrl-C: the steps that were taken belong to the curve.
+            # Also on Ctrl-C: the steps that were taken belong to the curve, their seconds to the ledger.
             batches.close()
-            self._read(len(self.pending))
-        self.ledger["data_seconds"] += waited
-        self.ledger["step_seconds"] += time.perf_counter() - begin - waited - compiling
+            try:
+                self._read(len(self.pending))
+            finally:
+                seconds = time.perf_counter() - begin - waited
+                self.ledger["data_seconds"] += waited
+                self._book("step_seconds", seconds, first, len(self.losses) - before)
 
-    def _first_step(self, batch: Batch) -> float:
-        """The one step that is waited for: its seconds are tracing and compilation, and a step."""
-        begin = time.perf_counter()
-        metrics = self.trainer.train_step(batch, self.scale)
-        self.trainer.wait(metrics)
-        seconds = time.perf_counter() - begin
-        self.pending.append(metrics)
-        self.ledger["compile_seconds"] += seconds
-        self.result["timing"] = {
-            "train_step_seconds": None,
-            "forward_seconds": None,
-            "recurrent_step_seconds": None,
-            "compile_seconds": None,
-            "first_call_seconds": {"train_step": seconds},
-        }
-        return seconds
+    def _first_call(self, name: str, handle: Metrics, begin: float) -> float:
+        """Waits for the one call of its kind that is waited for: tracing and compilation are in it."""
+        self.trainer.wait(handle)
+        self.first_calls[name] = time.perf_counter() - begin
+        return self.first_calls[name]
+
+    def _book(self, name: str, seconds: float, first: float, calls: int) -> None:
+        """Adds `calls` calls that took `seconds` to the ledger; what the first of them, where it was the first
+        of its kind (first > 0), took beyond a usual one is compilation.
+        """
+        usual = (seconds - first) / (calls - 1) if calls > 1 else 0.0
+        compiling = max(0.0, first - usual)
+        self.ledger["compile_seconds"] += compiling
+        self.ledger[name] += seconds - compiling
 
     def _read(self, count: int) -> None:
         """Reads the oldest `count` pending losses; Diverged where one of them is not finite."""
@@ -193,10 +203,7 @@ class _Training:
             self.correct.append(correct)
             if not math.isfinite(loss):
                 self.pending.clear()
-                raise Diverged(
-                    f"loss is {loss} at step {len(self.losses)} of {self.steps}: training diverged; "
-                    "lower task.optimiser.rate, or set task.clip_norm"
-                )
+            self._must_be_finite(loss, "loss", f"at step {len(self.losses)} of {self.steps}")
         if metrics:
             self.bar.set_postfix(
                 loss=f"{self.losses[-1]:.4f}", **self._shown(), rate=f"x{self.scale:.3g}", refresh=False
@@ -219,6 +226,7 @@ class _Training:
         }
         self.epochs.append(entry)
         self.result["loss"]["train"] = entry["train_loss"]
+        self._must_be_finite(loss, "validation loss", f"after step {step} of {self.steps}")
         if accuracy > self.best_accuracy:
             self.best_accuracy, self.best_state, self.best_epoch = accuracy, self.trainer.state(), epoch
             self.result["accuracy"]["validation"], self.result["loss"]["validation"] = accuracy, loss
@@ -233,23 +241,39 @@ class _Training:
         assert self.best_state is not None
         self.trainer.restore(self.best_state)
         feed = _Feed(self.trainer, self.data.test, self.length, self.hold_bytes)
-        self.result["loss"]["test"], self.result["accuracy"]["test"] = self._evaluate(feed)
+        loss, accuracy = self._evaluate(feed)
+        self.result["loss"]["test"] = loss
+        self._must_be_finite(loss, "test loss", f"with the weights of epoch {self.best_epoch}")
+        self.result["accuracy"]["test"] = accuracy
+
+    def _must_be_finite(self, loss: float, name: str, when: str) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"{name} is {loss} {when}: training diverged; lower task.optimiser.rate, or set task.clip_norm"
+            )
 
     def _evaluate(self, feed: _Feed) -> tuple[float, float]:
         """Mean loss and accuracy over a split; the last batch is padded, so that no other shape is
         compiled.
         """
-        begin = time.perf_counter()
+        begin, first = time.perf_counter(), 0.0
         pairs = list(evaluation_batches(feed.count, self.batch_size))
         order, counts = np.stack([rows for rows, _ in pairs]), [count for _, count in pairs]
         batches = feed.batches(order)
         read: list[tuple[float, float]] = []
         metrics: list[Metrics] = []
-        for batch, count in zip(batches, counts, strict=True):
-            metrics.append(self.trainer.evaluate(batch, count))
-            if len(metrics) >= 2 * CHECK_EVERY:  # bounds the batches that wait on the device
-                read += self.trainer.read_all(metrics[:CHECK_EVERY])
-                del metrics[:CHECK_EVERY]
-        loss, correct = np.sum(read + self.trainer.read_all(metrics), axis=0)
-        self.ledger["evaluation_seconds"] += time.perf_counter() - begin
+        try:
+            for batch, count in zip(batches, counts, strict=True):
+                asked = time.perf_counter()
+                metrics.append(self.trainer.evaluate(batch, count))
+                if "evaluate" not in self.first_calls:
+                    first = self._first_call("evaluate", metrics[0], asked)
+                if len(metrics) >= 2 * CHECK_EVERY:  # bounds the batches that wait on the device
+                    read += self.trainer.read_all(metrics[:CHECK_EVERY])
+                    del metrics[:CHECK_EVERY]
+            read += self.trainer.read_all(metrics)
+        finally:
+            batches.close()
+            self._book("evaluation_seconds", time.perf_counter() - begin, first, len(counts))
+        loss, correct = np.sum(read, axis=0)
         return float(loss / feed.count), float(correct / feed.count)

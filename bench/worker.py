@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from bench import memory
+from bench import machine, memory
 from bench.check import model_options
 from bench.environment import bind
+from bench.files import RecordError
 from bench.framework import Adapter, Diverged, ModelSpec, OptimiserSpec, Trainer
 from bench.parity import parity_task
 from bench.records import set_status, write_record
@@ -35,6 +36,7 @@ from datasets.data import Dataset
 from ssm.network import initial, ssm_parameter_names, statistic_names
 from ssm.operations import operations
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_WORDS_SECONDS = 30.0  # what a worker whose parent is gone may take to write its record
 MakeAdapter = Callable[..., Adapter]
 LoadAdapter = Callable[[str], MakeAdapter]
@@ -52,10 +54,14 @@ def work(load_adapter: LoadAdapter) -> int:
         status, message = _run(job, load_adapter, tracker, interruption)
         interruption.ignore()
         set_status(record, status, message)
-        path = write_record(record, job["results_dir"])
-        if notes := tracker.finish(record, path, _results(record)):
-            record["notes"] += notes
-            write_record(record, job["results_dir"])
+        try:
+            path = write_record(record, job["results_dir"])
+            if notes := tracker.finish(record, path, _results(record)):
+                record["notes"] += notes
+                write_record(record, job["results_dir"])
+        except RecordError as error:  # a full disk, say
+            print(error, file=sys.stderr)
+            return 1
     return 0 if status == "ok" else 1
 
 
@@ -75,6 +81,7 @@ def _run(
     record = job["record"]
     run = Run(job, load_adapter)
     try:
+        interruption.allow()
         tracker.start(record["config"], record["id"])
         run.measure(tracker)
     except KeyboardInterrupt as error:
@@ -109,14 +116,19 @@ class Interruption:
 
     def __init__(self) -> None:
         self.reason: str | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             signal.signal(number, self._interrupt)
         self._orphaned = False
         threading.Thread(target=self._lifeline, daemon=True).start()
 
+    def allow(self) -> None:
+        """Lets in the signals that run.py has held back since the worker's first line."""
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
     def ignore(self) -> None:
         """From here on nothing interrupts: the record is being written."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     def _interrupt(self, number: int, _: object) -> None:
@@ -155,7 +167,7 @@ class Run:
         self.record["ledger"] = self.ledger
         self._load_framework()
         data = self._load_data()
-        # After the data, as reading it imports libraries (scikit-learn) that are not the model's memory.
+        # After the imports, the adapter and the data (reading it imports scikit-learn), before the model.
         baseline_bytes = memory.baseline()
         trainer, counted = self._build(data)
         self._be_alone()
@@ -186,13 +198,14 @@ class Run:
                 hold_bytes=limit,
             )
             self.record["memory"] = memory.PeakMeter(trainer, baseline_bytes).section()
+        self._be_alone()
 
     def _load_framework(self) -> None:
         framework = self.config["framework"]
         begin = time.perf_counter()
         make = self.load_adapter(framework["name"])
         self.adapter = make(
-            hardware=self.config["hardware"]["name"],
+            hardware=self.record["device"],  # what hardware=auto means was decided by the parent
             precision=self.config["precision"],
             threads=self.record["threads"],
             compile=framework["compile"],
@@ -201,8 +214,11 @@ class Run:
         device = self.adapter.device()
         self.record["device"] = device["kind"]
         if device["kind"] == "gpu":
-            self.record["machine"]["gpu"] = {key: device[key] for key in ("name", "memory_bytes", "driver")}
-        self.record["versions"] = self.adapter.versions() | {"numpy": np.__version__}
+            gpu = {key: device[key] for key in ("name", "memory_bytes")}
+            self.record["machine"]["gpu"] = {**gpu, "driver": machine.gpu_driver()}
+        # The packages' installed versions, as the parent looks them up, come first: resume compares them.
+        versions = self.adapter.versions() | {"numpy": np.__version__}
+        self.record["versions"] = versions | (self.record["versions"] or {})
 
     def _load_data(self) -> Dataset:
         begin = time.perf_counter()

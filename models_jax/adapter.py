@@ -53,10 +53,19 @@ def _device(hardware: str) -> jax.Device:
         raise ValueError(f"hardware={hardware}: unknown; choose one of auto, cpu, gpu")
     if hardware == "cpu":
         return jax.local_devices(backend="cpu")[0]
-    present = [device for device in jax.local_devices() if device.platform == "gpu"]
-    if hardware == "gpu" and not present:
-        raise ValueError("hardware=gpu: JAX sees no GPU here; install jax[cuda12], or choose hardware=cpu")
-    return present[0] if present else jax.local_devices()[0]
+    try:
+        present = jax.local_devices()
+    except RuntimeError:  # JAX_PLATFORMS=cuda, and JAX without its CUDA plugin
+        if hardware != "gpu":
+            raise
+        present = []
+    gpus = [device for device in present if device.platform == "gpu"]
+    if hardware == "gpu" and not gpus:
+        raise ValueError(
+            "hardware=gpu (auto means it where the machine has one): JAX sees no GPU here; install jax[cuda13], "
+            "or choose hardware=cpu"
+        )
+    return (gpus or present)[0]
 
 
 @dataclass(frozen=True)
@@ -69,21 +78,18 @@ class Adapter:
 
     def versions(self) -> dict[str, str]:
         packages = {"jax": jax, "jaxlib": jaxlib, "flax": flax, "optax": optax, "numpy": np}
-        return {name: package.__version__ for name, package in packages.items()} | {"python": platform.python_version()}
+        versions = {name: package.__version__ for name, package in packages.items()}
+        if self.jax_device.platform == "gpu":
+            versions["cuda"] = self.jax_device.client.platform_version.splitlines()[-1]
+        return versions | {"python": platform.python_version()}
 
     def device(self) -> dict[str, Any]:
         if self.jax_device.platform == "cpu":
-            return {
-                "kind": "cpu",
-                "name": platform.processor() or platform.machine(),
-                "memory_bytes": None,
-                "driver": None,
-            }
+            return {"kind": "cpu", "name": platform.processor() or platform.machine(), "memory_bytes": None}
         return {
             "kind": "gpu",
             "name": self.jax_device.device_kind,
             "memory_bytes": (self.jax_device.memory_stats() or {}).get("bytes_limit"),
-            "driver": self.jax_device.client.platform_version.splitlines()[-1],
         }
 
     def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> Trainer:

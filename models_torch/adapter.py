@@ -30,6 +30,8 @@ def adapter(hardware: str, precision: str, threads: int, compile: str) -> Adapte
     if compile not in COMPILE:
         raise ValueError(f"framework.compile={compile}: PyTorch knows {' and '.join(COMPILE)} (none is eager)")
     device = _device(hardware)
+    if compile == "default":
+        from torch._inductor import compile_fx  # noqa: F401 - now, as the bench reads memory's baseline next
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision}: unknown; choose one of {', '.join(PRECISIONS)}")
     if precision == "tf32" and device.type == "cpu":
@@ -46,7 +48,10 @@ def _device(hardware: str) -> torch.device:
         raise ValueError(f"hardware={hardware}: unknown; choose one of auto, cpu, gpu")
     present = torch.cuda.is_available()
     if hardware == "gpu" and not present:
-        raise ValueError("hardware=gpu: PyTorch sees no GPU here; install the CUDA build, or choose hardware=cpu")
+        raise ValueError(
+            "hardware=gpu (auto means it where the machine has one): PyTorch sees no GPU here; install the "
+            "CUDA build, or choose hardware=cpu"
+        )
     return torch.device("cuda" if present and hardware != "cpu" else "cpu")
 
 
@@ -60,23 +65,14 @@ class Adapter:
     name: str = "torch"
 
     def versions(self) -> dict[str, str]:
-        return {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+        cuda = {"cuda": str(torch.version.cuda)} if self.torch_device.type == "cuda" else {}
+        return {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(), **cuda}
 
     def device(self) -> dict[str, Any]:
         if self.torch_device.type == "cpu":
-            return {
-                "kind": "cpu",
-                "name": platform.processor() or platform.machine(),
-                "memory_bytes": None,
-                "driver": None,
-            }
+            return {"kind": "cpu", "name": platform.processor() or platform.machine(), "memory_bytes": None}
         properties = torch.cuda.get_device_properties(self.torch_device)
-        return {
-            "kind": "gpu",
-            "name": properties.name,
-            "memory_bytes": properties.total_memory,
-            "driver": f"CUDA {torch.version.cuda}",
-        }
+        return {"kind": "gpu", "name": properties.name, "memory_bytes": properties.total_memory}
 
     def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> Trainer:
         dtype = torch.float64 if self.precision == "fp64" else torch.float32
@@ -106,6 +102,7 @@ class Trainer:
         self.model, self.dtype, self.compiled = model, dtype, compiled
         self.device = next(model.parameters()).device
         self.run = torch.compile(model, dynamic=False) if compiled else model
+        self.step = torch.compile(model.step, dynamic=False) if compiled else model.step
         self.compiled_before = _compiled_graphs() if compiled else 0
         torch.manual_seed(seed)  # dropout
         self.parameters = dict(model.named_parameters())
@@ -173,7 +170,7 @@ class Trainer:
 
     @torch.no_grad()
     def recurrent_step(self, inputs: torch.Tensor) -> torch.Tensor:
-        logits, self.recurrence = self.model.step(inputs, self.recurrence, self.constants)
+        logits, self.recurrence = self.step(inputs, self.recurrence, self.constants)
         return logits
 
     def wait(self, handle: torch.Tensor) -> None:
@@ -206,7 +203,7 @@ class Trainer:
             outputs = self.model.block_outputs(batch[0])
         self.restore(before)  # a training-mode pass moves batch norm's statistics
         self.model.zero_grad(set_to_none=True)
-        logits = self.model(batch[0])
+        logits = self.run(batch[0])
         loss = functional.rows(logits, batch[1], self.dtype)[0].mean()
         loss.backward()
         tensors = dict(zip(_output_names(len(outputs)), outputs, strict=True)) | {

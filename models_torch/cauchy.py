@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 PIECE = 1 << 17  # elements of one temporary: half a MiB in float32, so that a piece's temporaries stay in the cache
 
@@ -33,43 +32,63 @@ def reciprocals(a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> tuple[Ten
     return real.mul_(size), imag.mul_(size).neg_(), alpha, beta
 
 
-class _CauchySums(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> Tensor:
-        ctx.save_for_backward(terms, a, b, kappa, sigma)
-        channels, rows, states = terms.shape
-        sums = terms.new_empty(2, channels, rows, len(sigma))
-        for row, column in pieces(channels, states, len(sigma)):
-            real, imag, _, _ = reciprocals(a[row], b[row], kappa[row, column], sigma[column])
-            sums[0, row, :, column] = terms[row] @ real
-            sums[1, row, :, column] = terms[row] @ imag
-        return sums
+@torch.library.custom_op("ssm_bench::cauchy_sums", mutates_args=())
+def _cauchy_sums(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> Tensor:
+    channels, rows, states = terms.shape
+    sums = terms.new_empty(2, channels, rows, len(sigma))
+    for row, column in pieces(channels, states, len(sigma)):
+        real, imag, _, _ = reciprocals(a[row], b[row], kappa[row, column], sigma[column])
+        sums[0, row, :, column] = terms[row] @ real
+        sums[1, row, :, column] = terms[row] @ imag
+    return sums
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor):
-        terms, a, b, kappa, sigma = ctx.saved_tensors
-        channels, _, states = terms.shape
-        d_terms, d_a, d_b, d_kappa = (torch.zeros_like(t) for t in (terms, a, b, kappa))
-        for row, column in pieces(channels, states, len(sigma)):
-            k, s = kappa[row, column], sigma[column]
-            real, imag, alpha, beta = reciprocals(a[row], b[row], k, s)
-            g_real, g_imag = grad[0, row, :, column], grad[1, row, :, column]
-            d_terms[row] += torch.baddbmm(g_real @ real.mT, g_imag, imag.mT)
-            back = terms[row].mT
-            d_real, d_imag = back @ g_real, back @ g_imag
-            # q = 1 / m has derivative -q^2; real pairs of conj(q^2) (d_real + i d_imag), sign turned below
-            square, cross = real * real - imag * imag, 2.0 * real * imag
-            m_real = square * d_real + cross * d_imag
-            m_imag = square * d_imag - cross * d_real
-            d_alpha = -2.0 * (alpha * m_real + s * m_imag)
-            d_beta = -2.0 * beta * m_real
-            d_a[row] += torch.linalg.vecdot(d_alpha, k[:, None])
-            d_b[row] += torch.linalg.vecdot(d_beta, k[:, None])
-            d_kappa[row, column] = (d_alpha * a[row, :, None] + d_beta * b[row, :, None]).sum(1)
-        return d_terms, d_a, d_b, d_kappa, None
+
+@_cauchy_sums.register_fake
+def _(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> Tensor:
+    return terms.new_empty(2, *terms.shape[:2], len(sigma))
+
+
+@torch.library.custom_op("ssm_bench::cauchy_sums_backward", mutates_args=())
+def _backward(
+    grad: Tensor, terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    channels, _, states = terms.shape
+    d_terms, d_a, d_b, d_kappa = (torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (terms, a, b, kappa))
+    for row, column in pieces(channels, states, len(sigma)):
+        k, s = kappa[row, column], sigma[column]
+        real, imag, alpha, beta = reciprocals(a[row], b[row], k, s)
+        g_real, g_imag = grad[0, row, :, column], grad[1, row, :, column]
+        d_terms[row] += torch.baddbmm(g_real @ real.mT, g_imag, imag.mT)
+        back = terms[row].mT
+        d_real, d_imag = back @ g_real, back @ g_imag
+        # q = 1 / m has derivative -q^2; real pairs of conj(q^2) (d_real + i d_imag), sign turned below
+        square, cross = torch.addcmul(real * real, imag, imag, value=-1.0), real.mul_(imag).mul_(2.0)
+        m_real = torch.addcmul(square * d_real, cross, d_imag)
+        m_imag = torch.addcmul(square * d_imag, cross, d_real, value=-1.0)
+        d_alpha = torch.addcmul(m_imag.mul_(s), alpha, m_real).mul_(-2.0)
+        d_beta = beta.mul_(m_real).mul_(-2.0)
+        d_a[row] += (d_alpha @ k[..., None])[..., 0]
+        d_b[row] += (d_beta @ k[..., None])[..., 0]
+        d_kappa[row, column] = (a[row, None] @ d_alpha + b[row, None] @ d_beta)[:, 0]
+    return d_terms, d_a, d_b, d_kappa
+
+
+@_backward.register_fake
+def _(grad: Tensor, terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_like(t, memory_format=torch.contiguous_format) for t in (terms, a, b, kappa))
+
+
+def _keep(ctx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _derivative(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return *_backward(grad, *ctx.saved_tensors), None
+
+
+_cauchy_sums.register_autograd(_derivative, setup_context=_keep)
 
 
 def cauchy_sums(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     """Sums over the states: terms (H, R, S), a and b (H, S), kappa (H, F), sigma (F,), real -> two (H, R, F)."""
-    return _CauchySums.apply(terms, a, b, kappa, sigma).unbind(0)
+    return _cauchy_sums(terms, a, b, kappa, sigma).unbind(0)

@@ -1,41 +1,106 @@
-"""Long convolutions by real transforms, with a derivative that shares them. Causal, or in both directions."""
+"""Long convolutions by real transforms, with a derivative that shares them. Causal, or in both directions.
+
+A few sequences are carried through all stages at a time, so that what is between the transforms stays in the cache;
+the one array of the whole batch's size that is kept for the derivative is the input's transform.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ssm.lengths import transform_length
 
-
-class _Convolution(torch.autograd.Function):
-    """y[b, h, l] = sum_{j <= l} k[0, h, l - j] u[b, h, j] (+ sum_{j >= l} k[1, h, j - l] u[b, h, j])."""
-
-    @staticmethod
-    def forward(ctx, u: Tensor, k: Tensor) -> Tensor:
-        size = transform_length(u.shape[-1] + k.shape[-1] - 1)
-        u_f, k_f = torch.fft.rfft(u, n=size), torch.fft.rfft(k, n=size)
-        # a kernel that runs backwards in time is its transform's conjugate
-        k_f = k_f[0] if len(k) == 1 else k_f[0] + k_f[1].conj()
-        ctx.save_for_backward(u_f, k_f)
-        ctx.size, ctx.length, ctx.taps, ctx.directions = size, u.shape[-1], k.shape[-1], len(k)
-        return torch.fft.irfft(u_f * k_f, n=size)[..., : ctx.length]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor):
-        u_f, k_f = ctx.saved_tensors
-        grad_f = torch.fft.rfft(grad, n=ctx.size)
-        d_u = torch.fft.irfft(grad_f * k_f.conj(), n=ctx.size)[..., : ctx.length]
-        d_k = torch.linalg.vecdot(u_f, grad_f, dim=0)
-        d_k = d_k[None] if ctx.directions == 1 else torch.stack([d_k, d_k.conj()])
-        return d_u, torch.fft.irfft(d_k, n=ctx.size)[..., : ctx.taps]
+PIECE = 1 << 19  # elements of one stage of one piece: 2 MiB in float32
 
 
-def convolve(u: Tensor, kernels: Tensor) -> Tensor:
-    """Convolves each channel with its kernel.
+def pieces(u: Tensor, size: int) -> Iterator[slice]:
+    """Slices of the batch whose transforms have about PIECE elements."""
+    count = max(1, PIECE // (u.shape[-1] * size))
+    for start in range(0, len(u), count):
+        yield slice(start, start + count)
 
-    u (B, H, L) real; kernels (1 or 2, H, L') real, forward and backward in time (lag 0 counts in both) -> (B, H, L).
+
+def pad(u: Tensor, padded: Tensor) -> Tensor:
+    """Writes u (b, L, H) as (b, H, L) before the zeros of ``padded`` (at least b, H, size)."""
+    padded = padded[: len(u)]
+    padded[..., : u.shape[1]] = u.mT
+    return padded
+
+
+def kernel_transform(k: Tensor, size: int) -> Tensor:
+    """(1 or 2, H, L') -> (H, size // 2 + 1); a kernel that runs backwards in time is its transform's conjugate."""
+    k_f = torch.fft.rfft(k, n=size)
+    return k_f[0] if len(k) == 1 else k_f[0] + k_f[1].conj()
+
+
+@torch.library.custom_op("ssm_bench::convolve", mutates_args=())
+def _convolve(u: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    length = u.shape[1]
+    size = transform_length(length + k.shape[-1] - 1)
+    k_f = kernel_transform(k, size)
+    padded = u.new_zeros(next(pieces(u, size)).stop, u.shape[2], size)
+    u_f = k_f.new_empty(len(u), *k_f.shape)
+    y = torch.empty_like(u, memory_format=torch.contiguous_format)
+    for some in pieces(u, size):
+        torch.fft.rfft(pad(u[some], padded), out=u_f[some])
+        convolved = torch.fft.irfft(u_f[some] * k_f, n=size)[..., :length]
+        torch.addcmul(convolved.mT, u[some], d, out=y[some])
+    return y, u_f
+
+
+@_convolve.register_fake
+def _(u: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    size = transform_length(u.shape[1] + k.shape[-1] - 1)
+    u_f = u.new_empty(u.shape[0], u.shape[2], size // 2 + 1, dtype=u.dtype.to_complex())
+    return torch.empty_like(u, memory_format=torch.contiguous_format), u_f
+
+
+@torch.library.custom_op("ssm_bench::convolve_backward", mutates_args=())
+def _backward(grad: Tensor, u: Tensor, u_f: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    length = grad.shape[1]
+    size = transform_length(length + k.shape[-1] - 1)
+    k_f = kernel_transform(k, size).conj_physical()
+    padded = u.new_zeros(next(pieces(u, size)).stop, u.shape[2], size)
+    d_u = torch.empty_like(u, memory_format=torch.contiguous_format)
+    d_k, d_d = torch.zeros_like(k_f), torch.zeros_like(d)
+    for some in pieces(grad, size):
+        grad_f = torch.fft.rfft(pad(grad[some], padded))
+        back = torch.fft.irfft(grad_f * k_f, n=size)[..., :length]
+        torch.addcmul(back.mT, grad[some], d, out=d_u[some])
+        d_d += torch.linalg.vecdot(grad[some].flatten(0, 1), u[some].flatten(0, 1), dim=0)
+        # conj(u_f) grad_f summed over the batch, as the conjugate of u_f conj(grad_f)
+        for one, other in zip(u_f[some], grad_f.conj_physical_(), strict=True):
+            d_k.addcmul_(one, other)
+    d_k = d_k[None].conj() if len(k) == 1 else torch.stack([d_k.conj_physical(), d_k])
+    return d_u, torch.fft.irfft(d_k, n=size)[..., : k.shape[-1]].contiguous(), d_d
+
+
+@_backward.register_fake
+def _(grad: Tensor, u: Tensor, u_f: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    d_k = torch.empty_like(k, memory_format=torch.contiguous_format)
+    return torch.empty_like(u, memory_format=torch.contiguous_format), d_k, torch.empty_like(d)
+
+
+def _keep(ctx, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+    u, k, d = inputs
+    ctx.save_for_backward(u, output[1], k, d)
+    ctx.mark_non_differentiable(output[1])
+
+
+def _derivative(ctx, grad: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    return _backward(grad, *ctx.saved_tensors)
+
+
+_convolve.register_autograd(_derivative, setup_context=_keep)
+
+
+def convolve(u: Tensor, kernels: Tensor, d: Tensor) -> Tensor:
+    """Convolves each channel with its kernel and adds the skip connection d u.
+
+    y[b, l, h] = d[h] u[b, l, h] + sum_{j <= l} k[0, h, l - j] u[b, j, h] (+ sum_{j >= l} k[1, h, j - l] u[b, j, h]).
+    u (B, L, H), kernels (1 or 2, H, L') forward and backward in time (lag 0 counts in both), d (H,), real -> (B, L, H).
     """
-    return _Convolution.apply(u, kernels)
+    return _convolve(u, kernels, d)[0]

@@ -47,8 +47,7 @@ class S4Layer(Layer):
         hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
     def forward(self, u: Tensor) -> Tensor:
-        y = convolve(u.transpose(1, 2), self.kernels(u.shape[1]))
-        return y.transpose(1, 2) + self.D * u
+        return convolve(u, self.kernels(u.shape[1]), self.D)
 
     def decay(self) -> Tensor:
         """-Re Lambda (1 or H, N/2), positive."""

@@ -6,13 +6,24 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ssm.lengths import chunk_length
 
 
+PIECE = 1 << 19  # elements of the sequences that are scanned together: 4 MiB of complex64, so that they stay in the cache
+
+
+def scan_all(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
+    """The scan, a few sequences at a time."""
+    x = torch.empty_like(b, memory_format=torch.contiguous_format)
+    count = max(1, PIECE // (b.shape[1] * b.shape[2]))
+    for start in range(0, len(b), count):
+        x[start : start + count] = scan_chunks(a, b[start : start + count], reverse)
+    return x
+
+
 def scan_chunks(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
-    """The scan itself: sequential within all chunks at once, then over the chunks' last states, then those spread."""
+    """Sequential within all chunks at once, then over the chunks' last states, then those spread."""
     batch, length, states = b.shape
     size = chunk_length(length)
     chunks = -(-length // size)
@@ -36,25 +47,44 @@ def scan_chunks(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
     return x.view(batch, chunks * size, states)[:, :length]
 
 
-class _Scan(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, a: Tensor, b: Tensor, reverse: bool) -> Tensor:
-        x = scan_chunks(a, b, reverse)
-        ctx.save_for_backward(a, x)
-        ctx.reverse = reverse
-        return x
+@torch.library.custom_op("ssm_bench::linear_scan", mutates_args=())
+def _linear_scan(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
+    return scan_all(a, b, reverse)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor):
-        a, x = ctx.saved_tensors
-        # the adjoint recurrence runs the other way with the conjugate of a
-        d_b = scan_chunks(a.conj().resolve_conj(), grad, not ctx.reverse)
-        here, before = (slice(None, -1), slice(1, None)) if ctx.reverse else (slice(1, None), slice(None, -1))
-        d_a = (x[:, before].conj() * d_b[:, here]).sum((0, 1))
-        return d_a, d_b, None
+
+@_linear_scan.register_fake
+def _(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
+    return torch.empty_like(b, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("ssm_bench::linear_scan_backward", mutates_args=())
+def _backward(grad: Tensor, a: Tensor, x: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+    # the adjoint recurrence runs the other way with the conjugate of a
+    d_b = scan_all(a.conj_physical(), grad, not reverse)
+    here, before = (slice(None, -1), slice(1, None)) if reverse else (slice(1, None), slice(None, -1))
+    d_a = torch.zeros_like(a)
+    for x_one, d_one in zip(x, d_b, strict=True):  # a sequence at a time stays in the cache
+        d_a += torch.linalg.vecdot(x_one[before], d_one[here], dim=0)
+    return d_a, d_b
+
+
+@_backward.register_fake
+def _(grad: Tensor, a: Tensor, x: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(a), torch.empty_like(grad, memory_format=torch.contiguous_format)
+
+
+def _keep(ctx, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0], output)
+    ctx.reverse = inputs[2]
+
+
+def _derivative(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    return *_backward(grad, *ctx.saved_tensors, ctx.reverse), None
+
+
+_linear_scan.register_autograd(_derivative, setup_context=_keep)
 
 
 def linear_scan(a: Tensor, b: Tensor, reverse: bool = False) -> Tensor:
     """x_l = a x_{l-1} + b_l from x = 0, or from the end when ``reverse``: a (S,), b (B, L, S) complex -> (B, L, S)."""
-    return _Scan.apply(a, b, reverse)
+    return _linear_scan(a, b, reverse)

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import math
 
-from scipy.fft import next_fast_len
-
 
 def transform_length(least: int) -> int:
-    """An even length of at least ``least`` with no prime factor above 5, so that half the spectrum is whole."""
-    return 2 * next_fast_len((least + 1) // 2, real=True)
+    """The smallest even length of at least ``least`` with no prime factor above 5, so that half the spectrum is whole.
+
+    Plain Python on whole numbers, so that compilers can evaluate it while they trace.
+    """
+    best = 2
+    while best < least:
+        best *= 2
+    five = 1
+    while 2 * five <= best:
+        three = five
+        while 2 * three <= best:
+            size = 2 * three
+            while size < least:
+                size *= 2
+            best = min(best, size)
+            three *= 3
+        five *= 5
+    return best
 
 
 def chunk_length(length: int) -> int:

@@ -1,7 +1,8 @@
-"""What the tests of run.py share: composing the real configuration, and running the real command."""
+"""What the tests of run.py share: composing the real configuration, running the real command, or a worker alone."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,10 +13,16 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from bench import records
+from bench.process import Ending, Start, run_workers
+
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 TINY = ["model.d_model=8", "model.n=8", "model.n_blocks=1", "hardware=cpu"]
 EAGER = ["framework=torch", "framework.compile=none"]  # torch.compile takes longer than these runs
+
+WORKER = [sys.executable, str(ROOT / "run.py"), "--worker"]
+NUMPY_WORKER = [sys.executable, str(ROOT / "tests" / "numpy_worker.py")]  # starts in a second
 
 
 def composed(*words: str) -> dict[str, Any]:
@@ -47,3 +54,17 @@ def run(*words: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedPro
     process = start(*words, cwd=cwd)
     out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def tiny_job(folder: Path, *words: str, device: str = "cpu", **changes: Any) -> dict[str, Any]:
+    """What launch.py hands to a worker, for a run of one step."""
+    config = composed("task.steps=1", f"results_dir={folder}", *TINY[:3], *EAGER, *words)
+    machine = {"cpu": "any", "cores": 1, "logical_cores": 1, "gpu": None}
+    record = records.new_record(config, machine=machine, device=device, threads=1)
+    return {"record": record, "results_dir": str(folder), "trace": None, "strangers": [], **changes}
+
+
+def work(job: dict[str, Any], *command: str) -> Ending:
+    """A worker's end; without a command, that of the one with the NumPy framework."""
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return run_workers([Start(command or NUMPY_WORKER, json.dumps(job), variables)])[0]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.framework import OptimiserSpec
+from bench.framework import ModelSpec, OptimiserSpec
 
 
 @dataclass
@@ -179,3 +179,33 @@ class SlowTrainer(NumpyTrainer):
     def train_step(self, batch: Any, scale: float) -> Any:
         time.sleep(self.seconds)
         return super().train_step(batch, scale)
+
+
+@dataclass(frozen=True)
+class NumpyAdapter:
+    """bench.framework.Adapter; make_trainer is called as NumpyTrainer is."""
+
+    make_trainer: Callable[..., NumpyTrainer] = NumpyTrainer
+    name: str = "numpy"
+
+    def versions(self) -> dict[str, str]:
+        return {}
+
+    def device(self) -> dict[str, Any]:
+        return {"kind": "cpu", "name": "any", "memory_bytes": None}
+
+    def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> NumpyTrainer:
+        return self.make_trainer(model.options.d_input, model.options.d_output, optimiser, seed)
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        return isinstance(error, MemoryError)
+
+
+class Clock:
+    """Stands in for the module time: the real clock, moved on by hand."""
+
+    def __init__(self) -> None:
+        self.moved = 0.0
+
+    def perf_counter(self) -> float:
+        return time.perf_counter() + self.moved

@@ -188,7 +188,8 @@ def test_a_model_without_a_step_form_says_so(framework, changes):
 def test_dropout_follows_the_seed(framework):
     def loss(seed):
         trainer = build(framework, model_spec(dropout=0.5), seed=seed)
-        batch = trainer.put(*data())
+        inputs, targets = data()
+        batch = trainer.put(inputs[:, :2], targets)  # a short scan compiles sooner
         return [trainer.read(trainer.train_step(batch, 0.0))[0] for _ in range(2)]
 
     first = loss(0)
@@ -266,6 +267,17 @@ def test_an_absent_gpu_is_an_error_never_a_cpu_run(framework):
     assert module(framework).adapter("auto", "fp32", 1, COMPILE[framework]).device()["kind"] == "cpu"
 
 
+def test_jax_without_its_cuda_plugin_says_how_to_get_it(monkeypatch):
+    """JAX_PLATFORMS=cuda makes JAX raise an error of its own there."""
+
+    def raises():
+        raise RuntimeError("Unable to initialize backend 'cuda'")
+
+    monkeypatch.setattr(jax, "local_devices", raises)
+    with pytest.raises(ValueError, match=r"hardware=gpu.*jax\[cuda13\], or choose hardware=cpu"):
+        module("jax").adapter("gpu", "fp32", 1, "default")
+
+
 def test_jax_without_jit_is_refused():
     with pytest.raises(ValueError, match=r"framework\.compile=none"):
         module("jax").adapter("cpu", "fp32", 1, "none")
@@ -296,12 +308,19 @@ def test_jax_allocator_is_out_of_memory():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # Dynamo's own
 def test_compiled_torch_computes_what_eager_does_and_counts_its_graphs():
-    losses = []
+    traces, losses, steps = [], [], []
     for compile in ("none", "default"):
-        trainer = build("torch", precision="fp32", compile=compile)
+        trainer = build("torch", model_spec("dss"), precision="fp32", compile=compile)
         batch = trainer.put(*data())
+        traces.append(trainer.trace(batch))
+        compiled = trainer.compilations()
         losses.append([trainer.read(trainer.train_step(batch, 1.0))[0] for _ in range(3)])
+        assert trainer.compilations() == compiled  # a trace is of the program that trains
+        trainer.start_recurrence(BATCH)
+        step = trainer.put_step(data()[0][:, 0])
+        steps.append([np.asarray(trainer.recurrent_step(step)) for _ in range(3)])
+    assert trainer.compilations() > compiled > 0
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
-    compiled = trainer.compilations()
-    trainer.train_step(batch, 0.5)
-    assert trainer.compilations() == compiled > 0
+    np.testing.assert_allclose(steps[0], steps[1], rtol=1e-4, atol=1e-5)
+    for name, value in traces[0].items():
+        np.testing.assert_allclose(traces[1][name], value, rtol=1e-3, atol=1e-5, err_msg=name)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 
 import pytest
-from commands import CONF, EAGER, ROOT, TINY, composed
-from test_run import record_of, tiny_job
+from commands import CONF, EAGER, NUMPY_WORKER, ROOT, TINY, composed, tiny_job, work
+from test_run import record_of
 
 from bench.choices import choices
 from bench.environment import environment
-from bench.process import run_worker
 
 PACKAGES = sorted(
     {
@@ -37,11 +35,21 @@ def python(code: str, cwd) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 def test_the_parent_of_a_whole_run_imports_no_framework(tmp_path):
-    words = [*TINY, *EAGER, "task.steps=1", "certificate=skip"]
-    code = f"import run, sys; s = run.main({words!r}); print(s, [m for m in {PACKAGES!r} if m in sys.modules])"
-    assert python(code, tmp_path).splitlines()[-1] == "0 []"
+    """Its workers end without records: it writes them, and sums up, after the certificate's and the run's part."""
+    code = f"""
+import sys
+import run
+from bench import launch
+from bench.process import Ending
+launch.run_workers = lambda starts: [Ending(3, False, 0) for _ in starts]
+status = run.main({[*TINY, *EAGER]!r})
+print(status, [name for name in {PACKAGES!r} if name in sys.modules])
+"""
+    assert python(code, tmp_path).splitlines()[-1] == "1 []"
+    record = record_of(tmp_path / "results")
+    assert "exit status 3" in record["message"]
+    assert "no certificate" in record["notes"][0]
 
 
 def test_what_a_worker_needs_before_its_adapter_imports_no_framework(tmp_path):
@@ -49,16 +57,14 @@ def test_what_a_worker_needs_before_its_adapter_imports_no_framework(tmp_path):
     assert python(code, tmp_path).strip() == "[]"
 
 
-@pytest.mark.slow
-def test_a_worker_that_finds_another_framework_fails(tmp_path):
-    """scikit-learn, which the data set imports, plays the other framework here."""
-    job = {**tiny_job(tmp_path), "strangers": ["sklearn"]}
-    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ending = run_worker([sys.executable, str(ROOT / "run.py"), "--worker"], json.dumps(job), variables)
+@pytest.mark.parametrize("stranger, trainer", [("sklearn", "NumpyTrainer"), ("stranger", "Careless")])
+def test_a_worker_that_finds_another_framework_fails(tmp_path, stranger, trainer):
+    """scikit-learn, which the data set imports, plays the other framework; or a module that comes in while training."""
+    ending = work(tiny_job(tmp_path, strangers=[stranger]), *NUMPY_WORKER, trainer)
     assert ending.returncode == 1
     record = record_of(tmp_path)
     assert record["status"] == "failed"
-    assert "sklearn was imported beside torch" in record["message"]
+    assert f"{stranger} was imported beside torch" in record["message"]
 
 
 def test_a_worker_without_a_job_says_what_it_is_for(tmp_path):
@@ -77,30 +83,27 @@ def test_a_worker_without_a_job_says_what_it_is_for(tmp_path):
 
 
 def test_every_thread_pool_gets_the_same_number():
-    variables = environment(3, "cpu", "cpu", "fp32", {})
+    variables = environment(3, "cpu", "fp32", {})
     pools = {name: value for name, value in variables.items() if "THREADS" in name or name == "NPROC"}
     assert set(pools.values()) == {"3"}
     assert {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"} <= set(pools)
 
 
 def test_the_user_s_variables_stay_unless_they_are_ours():
-    variables = environment(1, "auto", "cpu", "fp32", {"HOME": "/h", "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "9"})
+    variables = environment(1, "cpu", "fp32", {"HOME": "/h", "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "9"})
     assert variables["HOME"] == "/h"
     assert variables["MALLOC_ARENA_MAX"] == "2"
     assert variables["OMP_NUM_THREADS"] == "1"
 
 
-@pytest.mark.parametrize(
-    "hardware, device, platforms, visible",
-    [("cpu", "cpu", "cpu", ""), ("auto", "cpu", "cpu", ""), ("gpu", "gpu", "cuda", None), ("auto", "gpu", None, None)],
-)
-def test_the_device_is_chosen_for_both_frameworks(hardware, device, platforms, visible):
-    variables = environment(1, hardware, device, "fp32", {})
+@pytest.mark.parametrize("device, platforms, visible", [("cpu", "cpu", ""), ("gpu", "cuda", None)])
+def test_the_device_is_chosen_for_both_frameworks(device, platforms, visible):
+    variables = environment(1, device, "fp32", {})
     assert variables.get("JAX_PLATFORMS") == platforms
     assert variables.get("CUDA_VISIBLE_DEVICES") == visible
     assert variables["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
 
 
 def test_double_precision_is_switched_on_only_where_it_is_asked_for():
-    assert environment(1, "cpu", "cpu", "fp64", {})["JAX_ENABLE_X64"] == "1"
-    assert environment(1, "cpu", "cpu", "fp32", {"JAX_ENABLE_X64": "1"})["JAX_ENABLE_X64"] == "0"
+    assert environment(1, "cpu", "fp64", {})["JAX_ENABLE_X64"] == "1"
+    assert environment(1, "cpu", "fp32", {"JAX_ENABLE_X64": "1"})["JAX_ENABLE_X64"] == "0"

@@ -103,6 +103,20 @@ def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
     assert state["dirty"] is None
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script plays nvidia-smi")
+@pytest.mark.parametrize("script, driver", [("echo 580.65.06; echo 580.65.06", "580.65.06"), ("echo no; exit 9", None)])
+def test_the_gpu_driver_is_what_nvidia_smi_says(tmp_path, monkeypatch, script, driver):
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.gpu_driver() == driver
+
+
+def test_without_nvidia_smi_there_is_no_driver(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.gpu_driver() is None
+
+
 def test_versions_are_read_without_importing():
     code = """
 import sys

@@ -23,6 +23,9 @@ PARTS = dict(
     sizes={"d_input": 1, "d_output": 4, "length": 12},
     precision="fp64",
     optimiser={"rate": 1e-2},
+    steps=10,
+    batch_size=4,
+    compile={"torch": "none", "jax": "default"},
     device="cpu",
     code="c0de",
     versions={"torch": "1", "jax": "2"},
@@ -141,6 +144,9 @@ def test_key_changes_with_each_part_but_not_with_dropout():
         {"sizes": {"d_input": 1, "d_output": 4, "length": 13}},
         {"precision": "fp32"},
         {"optimiser": {"rate": 2e-2}},
+        {"steps": 1},
+        {"batch_size": 2},
+        {"compile": {"torch": "default", "jax": "default"}},
         {"device": "gpu"},
         {"code": "d00d"},
         {"versions": {"torch": "1", "jax": "3"}},
@@ -188,7 +194,7 @@ from numpy_framework import small_data
 from bench.framework import ModelSpec, OptimiserSpec
 from bench.parity import parity_task
 from ssm.network import initial, network_options, ssm_parameter_names
-options = network_options(model, 3, 3, 6, dict(d_model=8, n_blocks=2, n=8, norm="batch"))
+options = network_options(model, 3, 3, 6, dict(d_model=8, n_blocks=1, n=8, norm="batch"))
 spec = ModelSpec(model, options, initial(options, 0), ssm_parameter_names(options))
 adapter = importlib.import_module(f"models_{{framework}}.adapter").adapter(
     "cpu", precision, 1, {{"torch": "none", "jax": "default"}}[framework])
@@ -198,7 +204,7 @@ parity_task(trainer, small_data(), dict(batch_size=4, length=None, steps=10), pa
 """
 
 
-@pytest.mark.parametrize(("model", "precision"), [("s4", "fp64"), ("s5", "fp32")])
+@pytest.mark.parametrize(("model", "precision"), [("s4", "fp64")])  # the others: tests/test_run.py
 def test_each_framework_in_its_own_process_agrees_with_the_other(tmp_path, model, precision):
     script = SIDE.format(path=[str(ROOT), str(ROOT / "tests")])
     environment = {

@@ -217,16 +217,25 @@ def test_recursion_is_asked_for(tmp_path):
         records.read_records(tmp_path / "absent")
 
 
-def test_find_done_wants_ok_the_configuration_and_the_code(tmp_path):
-    assert records.find_done(tmp_path / "absent", "c", "h") is None
+def test_find_done_wants_ok_configuration_code_versions_and_machine(tmp_path):
     record = full_record()
+    assert records.find_done(tmp_path / "absent", record) is None
     path = records.write_record(record, tmp_path)
     failed = full_record()
     records.set_status(failed, "failed", "why")
     records.write_record(failed, tmp_path)
-    assert records.find_done(tmp_path, record["config_hash"], "h" * 64) == path
-    assert records.find_done(tmp_path, record["config_hash"], "other") is None
-    assert records.find_done(tmp_path, "other", "h" * 64) is None
+    assert records.find_done(tmp_path, record) == path
+    package = next(iter(record["versions"]))
+    assert records.find_done(tmp_path, record | {"versions": {package: record["versions"][package]}}) == path
+    for other in (
+        {"config_hash": "other"},
+        {"code": {**record["code"], "hash": "other"}},
+        {"versions": {**record["versions"], package: "0.0"}},
+        {"machine": {**record["machine"], "cpu": "Other"}},
+        {"device": "gpu" if record["device"] == "cpu" else "cpu"},
+        {"threads": 99},
+    ):
+        assert records.find_done(tmp_path, record | other) is None, other
 
 
 def test_certificates_round_trip_and_are_checked(tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,15 +16,18 @@ from pathlib import Path
 
 import psutil
 import pytest
-from commands import CONF, EAGER, ROOT, TINY, composed, run, start
+from commands import CONF, EAGER, TINY, WORKER, composed, run, start, tiny_job, work
+from omegaconf import OmegaConf
 
-from bench import records
+from bench import launch, records
 from bench.choices import choices
+from bench.files import RecordError
 from bench.launch import Outcome
-from bench.process import Ending, run_worker
+from bench.process import Ending
 from bench.summary import of_run
+from run import Session
 
-SHORT = ["task.batch_size=64", "wandb.mode=disabled"]
+SHORT = ["task.batch_size=64", "threads=1"]  # two threads wait for each other where tests share the cores
 FRAMEWORKS = choices(CONF, "framework")
 
 
@@ -78,6 +82,8 @@ def test_every_job_of_a_sweep_leaves_a_whole_record(sweeps):
         assert records.validate(record) == []
         assert record["code"]["hash"]
         assert record["parameters"]["count"] > 0
+        assert record["data"]["length"] == 64
+        assert record["data"]["train"] + record["data"]["validation"] + record["data"]["test"] == 1797
         assert record["ledger"]["import_seconds"] > 0
         assert record["ledger"]["build_seconds"] > 0
     assert [path.name for path in folder.iterdir()] == ["results"]  # no outputs/, no multirun/
@@ -154,7 +160,7 @@ def test_resume_skips_what_is_done_and_require_finds_the_certificate(sweeps):
 @pytest.mark.slow
 def test_parity_leaves_a_certificate_and_a_record(tmp_path):
     words = ["task=parity", "model=dss", "precision=fp64", "model.dropout=0.3"]
-    done = run(*words, *TINY, *EAGER, "seed=3", cwd=tmp_path)
+    done = run(*words, *TINY, *EAGER, "threads=1", "seed=3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     record = record_of(tmp_path / "results", task="parity")
     assert record["status"] == "ok"
@@ -168,12 +174,12 @@ def test_parity_leaves_a_certificate_and_a_record(tmp_path):
 
 @pytest.mark.slow
 def test_a_tracked_run_leaves_its_record_and_an_offline_run_with_the_results(tmp_path):
-    words = ["task=time", "task.phases=[train_step]", "task.steps=2", "task.rounds=2", "certificate=skip"]
-    done = run(*words, *TINY, *EAGER, "wandb.mode=offline", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    record = record_of(tmp_path / "results")
-    assert (record["status"], record["notes"]) == ("ok", [])  # what W&B cannot do would be a note
-    (tracked,) = (tmp_path / "results" / "wandb").glob("offline-run-*")
+    job = tiny_job(tmp_path, "task=time", "~task.steps", "+task.steps=2", "task.rounds=2", "wandb.mode=offline")
+    assert work(job).returncode == 0
+    record = record_of(tmp_path)
+    assert record["status"] == "ok"
+    assert len(record["notes"]) == 1  # no one-step form; what W&B cannot do would be another
+    (tracked,) = (tmp_path / "wandb").glob("offline-run-*")
     (stored,) = tracked.glob("run-*.wandb")
     assert f"record-{record['id']}".encode() in stored.read_bytes()
     (table,) = tracked.rglob("*.table.json")
@@ -182,35 +188,79 @@ def test_a_tracked_run_leaves_its_record_and_an_offline_run_with_the_results(tmp
     assert rows["samples/s"] == pytest.approx(record["throughput"]["samples_per_second"])
 
 
-@pytest.mark.slow
 def test_a_diverging_run_leaves_its_curve(tmp_path):
-    words = ["task.optimiser.rate=1e30", "task.optimiser.ssm_rate=1e30", "task.schedule.name=constant"]
-    done = run(*words, *TINY, *EAGER, "task.steps=60", "certificate=skip", cwd=tmp_path)
-    assert done.returncode == 1
-    record = record_of(tmp_path / "results")
+    words = ["task.optimiser.rate=1e308", "task.schedule.name=constant", "task.batch_size=64"]
+    job = tiny_job(tmp_path, *words, "task.epochs=1", "task.steps=null")
+    assert work(job).returncode == 1
+    record = record_of(tmp_path)
     assert record["status"] == "diverged"
     assert "task.optimiser.rate" in record["message"]
     assert len(record["curve"]["step_loss"]) >= 1
+    assert record["ledger"]["step_seconds"] > 0
 
 
-@pytest.mark.slow
-def test_a_gpu_that_the_framework_does_not_see_fails_with_a_record(tmp_path):
-    """The parent's own look is bypassed by calling the worker's side with a job as the parent writes it."""
-    job = tiny_job(tmp_path, "hardware=gpu")
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    ending = run_worker([sys.executable, str(ROOT / "run.py"), "--worker"], json.dumps(job), variables)
-    assert ending.returncode == 1
+def test_auto_means_the_gpu_that_the_parent_saw_and_never_the_cpu_instead(tmp_path):
+    assert work(tiny_job(tmp_path, "hardware=auto", device="gpu")).returncode == 1
     record = record_of(tmp_path)
     assert record["status"] == "failed"
     assert "hardware=gpu" in record["message"]
+    assert "choose hardware=cpu" in record["message"]
 
 
-def tiny_job(folder: Path, *words: str) -> dict:
-    """What launch.py hands to a worker, for a run of one step."""
-    config = composed("task.steps=1", f"results_dir={folder}", *TINY[:3], *EAGER, *words)
-    machine = {"cpu": "any", "cores": 1, "logical_cores": 1, "gpu": None}
-    record = records.new_record(config, machine=machine, threads=1)
-    return {"record": record, "results_dir": str(folder), "trace": None, "strangers": []}
+def test_a_worker_that_cannot_write_its_record_says_why_in_one_line(tmp_path, capfd):
+    (tmp_path / "file").touch()
+    ending = work(tiny_job(tmp_path / "unused", results_dir=str(tmp_path / "file" / "results")))
+    assert ending.returncode == 1
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    assert "results folder" in said.splitlines()[-1]
+    assert "is a file" in said
+
+
+def test_a_record_that_cannot_be_written_is_a_failed_run_and_no_refusal(tmp_path, monkeypatch, capsys):
+    def full(record, folder):
+        raise RecordError("the disk is full")
+
+    monkeypatch.setattr(launch, "run_workers", lambda starts: [Ending(1, False, 0) for _ in starts])
+    monkeypatch.setattr(launch, "write_record", full)
+    session = Session(["-m"])
+    for seed in range(2):  # the first one does not stop the sweep
+        session.job(OmegaConf.create(composed(*TINY, f"results_dir={tmp_path}", "certificate=skip", f"seed={seed}")))
+    assert [outcome.status for outcome in session.outcomes] == ["failed", "failed"]
+    assert session.run_ended() == 1
+    assert capsys.readouterr().out.count("the disk is full") == 4  # as each ends, and in the closing lines
+
+
+def test_ctrl_c_stops_a_sweep_also_when_the_run_had_just_ended_well(tmp_path, monkeypatch):
+    session = Session(["-m"])
+
+    def ended_well(config, root):
+        with pytest.raises(KeyboardInterrupt):
+            session.interrupt(signal.SIGINT, None)
+        return Outcome("s4 torch digits train", "ok", None, None)
+
+    monkeypatch.setattr(launch, "launch", ended_well)
+    with pytest.raises(KeyboardInterrupt):
+        session.job(OmegaConf.create(composed(*TINY)))
+    assert session.run_ended() == 130
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the held signals from /proc")
+def test_ctrl_c_while_a_worker_still_imports_waits_until_it_can_leave_a_record(tmp_path):
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(WORKER, stdin=subprocess.PIPE, env=variables, text=True) as worker:
+        status = Path(f"/proc/{worker.pid}/status")
+        deadline = time.monotonic() + 30
+        while not int(re.findall(r"SigBlk:\s*(\w+)", status.read_text())[0], 16) & 1 << (signal.SIGINT - 1):
+            assert time.monotonic() < deadline
+        worker.send_signal(signal.SIGINT)
+        worker.stdin.write(json.dumps(tiny_job(tmp_path)) + "\n")
+        worker.stdin.flush()
+        assert worker.wait(60) == 1
+    record = record_of(tmp_path)
+    assert record["status"] == "interrupted"
+    assert "SIGINT" in record["message"]
+    assert record["ledger"] is None  # it imported no framework
 
 
 class Deaths:
@@ -312,6 +362,7 @@ def test_what_a_dead_worker_s_end_says():
         "the worker ended with exit status 3 and wrote no record; see its output",
     )
     assert Ending(-15, True, 0).verdict()[0] == "interrupted"
+    assert "signal 35" in Ending(-35, False, 0).verdict()[1]  # a real-time signal has no name
 
 
 def test_the_summary_of_a_run_names_status_reason_and_record(tmp_path):

@@ -39,13 +39,14 @@ def record(framework, task="time", step=(0.010,) * 5, status="ok", certificate=C
         machine={"cpu": changes.pop("cpu", "Chip")},
         device="cpu",
         threads=2,
+        data={"length": 64, "channels": 1, "classes": 10},
     )
     made["created"] = f"2025-01-01T00:00:00.{next(CLOCK):06d}+00:00"
     made["certificate"] = certificate
     if task == "time":
         made["timing"] = {"train_step_seconds": spread(list(step)), "compile_seconds": spread([2.0])}
         made["throughput"] = {"samples_per_second": 1600.0, "tokens_per_second": 1600.0 * 64}
-        made["memory"] = {"peak_bytes": 50_000_000}
+        made["memory"] = {"peak_bytes": 50_000_000, "steady_peak_bytes": 10_000_000, "compiled_bytes": None}
     else:
         made["accuracy"] = {"validation": 0.97, "test": 0.951}
         made["curve"] = {
@@ -98,6 +99,31 @@ def test_single_figures_have_a_ratio_and_no_verdict():
     assert found["ratio"] == 1.0
     assert found["distinguishable"] is None
     assert found["torch_value"] == pytest.approx(50.0)
+
+
+def test_memory_stands_for_the_whole_process_and_as_the_compiler_estimates_it():
+    made = [record("torch"), record("jax")]
+    made[1]["memory"] |= {"compiled_bytes": 3_000_000}
+    estimate = row(made, "compiled")
+    assert estimate["jax_value"] == pytest.approx(3.0)
+    assert pd.isna(estimate["torch_value"])
+    text = table.render(made, "time")
+    assert "peak memory, whole process (MB)" in text
+    assert table.WHOLE_PROCESS in text
+    assert table.WHOLE_PROCESS not in table.render(made, "time.train_step")
+
+
+def test_compile_modes_stand_below_where_all_agree_and_in_the_rows_where_not():
+    eager, compiled = record("torch", compile="none"), record("torch", model="dss")
+    assert "- torch: eager; jax: jax.jit." in table.render([eager, record("jax")], "time.train_step")
+    assert "- torch: torch.compile.\n" in table.render([compiled], "time.train_step")
+    text = table.render([eager, compiled], "time.train_step")
+    assert "torch.compile=none" in text
+    assert "torch.compile=default" in text
+
+
+def test_a_trained_row_shows_the_length_of_its_data():
+    assert row([record("torch", task="train")], "test", "train")["length"] == 64
 
 
 def test_throughput_has_no_ratio_because_it_would_point_the_other_way():

@@ -9,8 +9,9 @@ import gc
 import jax
 import numpy as np
 import pytest
-from numpy_framework import NumpyTrainer, SlowTrainer, small_data
+from numpy_framework import Clock, NumpyTrainer, SlowTrainer, small_data
 
+from bench import timing
 from bench.framework import Recompiled
 from bench.timing import time_task
 
@@ -85,6 +86,21 @@ def test_a_short_budget_still_takes_two_rounds_and_says_so():
     train = result["timing"]["train_step_seconds"]
     assert 2 <= len(train["samples"]) < 50
     assert any("budget_seconds" in note for note in result["notes"])
+
+
+def test_first_calls_are_not_in_the_budget(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+
+    class SlowFirst(SlowTrainer):
+        def train_step(self, batch, scale):
+            clock.moved += 0 if self.scales else 1000
+            return super().train_step(batch, scale)
+
+    result = measure(SlowFirst(), phases=["train_step", "forward"], budget_seconds=60)
+    assert result["notes"] == []
+    assert len(result["timing"]["forward_seconds"]["samples"]) == 3
+    assert result["timing"]["compile_seconds"]["median"] > 999
 
 
 def test_batches_take_turns_and_are_the_same_for_everyone():

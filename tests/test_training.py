@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 import pytest
-from numpy_framework import NumpyTrainer, small_data
+from numpy_framework import Clock, NumpyTrainer, SlowTrainer, small_data
 
+from bench import training
 from bench.framework import Diverged, OptimiserSpec
 from bench.training import hold_limit, train_task
 
@@ -54,10 +55,45 @@ def test_learns_and_fills_the_record():
     assert result["timing"]["first_call_seconds"]["train_step"] > 0
 
 
-def test_only_the_first_step_is_waited_for():
+def test_only_the_first_step_and_the_first_evaluation_are_waited_for():
     trainer = NumpyTrainer()
     train(trainer)
-    assert trainer.waits == 1
+    assert trainer.waits == 2
+
+
+def test_the_ledger_keeps_compilation_steps_and_evaluation_apart(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(training, "time", clock)
+
+    class Compiling(NumpyTrainer):
+        def train_step(self, batch, scale):
+            clock.moved += 10 if self.scales else 110
+            return super().train_step(batch, scale)
+
+        def evaluate(self, batch, count):
+            clock.moved += 5 if self.evaluated else 205
+            return super().evaluate(batch, count)
+
+    result = train(Compiling(), epochs=2)
+    ledger = result["ledger"]
+    assert ledger["compile_seconds"] == pytest.approx(300, abs=5)
+    assert ledger["step_seconds"] == pytest.approx(20 * 10, abs=5)
+    assert ledger["evaluation_seconds"] == pytest.approx((4 + 4 + 3) * 5, abs=5)
+    assert result["timing"]["first_call_seconds"] == pytest.approx({"train_step": 110, "evaluate": 205}, abs=5)
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, Diverged])
+def test_the_ledger_keeps_the_seconds_of_an_epoch_that_was_cut_short(ending):
+    trainer, ledger = SlowTrainer(), {}
+
+    def end(step):
+        if step == 15:
+            raise ending
+
+    trainer.before_step = end
+    with pytest.raises(ending):
+        train_task(trainer, small_data(), SETTINGS, {}, seed=0, ledger=ledger, progress=False)
+    assert ledger["step_seconds"] + ledger["compile_seconds"] >= 0.15
 
 
 def test_evaluation_counts_every_row_once_and_keeps_one_shape():
@@ -133,6 +169,37 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_curve(value):
     assert len(losses) == 7
     assert not math.isfinite(losses[-1])
     assert result["accuracy"]["test"] is None
+
+
+class Undone(NumpyTrainer):
+    """Its evaluations are NaN on the data set of `rows` rows; its steps are not."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows = rows
+
+    def hold(self, inputs, targets):
+        return *super().hold(inputs, targets), len(targets) == self.rows
+
+    def take(self, held, indices):
+        return *super().take(held[:2], indices), held[2]
+
+    def train_step(self, batch, scale):
+        return super().train_step(batch[:2], scale)
+
+    def evaluate(self, batch, count):
+        loss, correct = super().evaluate(batch[:2], count)
+        return (math.nan if batch[2] else loss), correct
+
+
+@pytest.mark.parametrize(("rows", "name", "epochs"), [(50, "validation loss", 1), (37, "test loss", 4)])
+def test_an_evaluation_that_is_not_finite_is_a_divergence(rows, name, epochs):
+    result = {}
+    with pytest.raises(Diverged, match=f"{name} is nan"):
+        train_task(Undone(rows), small_data(), SETTINGS, result, seed=0, ledger={}, progress=False)
+    assert len(result["curve"]["epochs"]) == epochs
+    assert result["accuracy"]["test"] is None
+    assert (result["accuracy"]["validation"] is None) == (epochs == 1)
 
 
 def test_divergence_is_seen_long_before_a_long_epoch_ends():
