@@ -10,8 +10,8 @@ import os
 import sys
 from collections.abc import Mapping
 
-# glibc returns large blocks to the kernel at once, so that each step touches its arrays' pages anew: up to half of a CPU
-# step. Kept blocks in huge pages cost both frameworks no faults after the first step. Other C libraries ignore this.
+# glibc returns large blocks to the kernel at once, so that each step touches its pages anew: up to half of a CPU step.
+# Kept blocks in huge pages fault in the first step only, for both frameworks. Other C libraries ignore this.
 ALLOCATOR = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736",
 }

@@ -1,4 +1,8 @@
-"""Long convolutions by real transforms, with a derivative that shares them. Causal, or in both directions."""
+"""Long convolutions by real transforms, with a derivative of their own. Causal, or in both directions.
+
+A few sequences are carried through all stages at a time, so that what is between the transforms stays in the cache;
+the input's transform is made anew for the derivative (PyTorch keeps it: its transforms cost more than its memory).
+"""
 
 from __future__ import annotations
 
@@ -8,36 +12,67 @@ from jax import Array
 
 from ssm.lengths import transform_length
 
-
-def forward(u: Array, k: Array) -> tuple[Array, tuple]:
-    size = transform_length(u.shape[-1] + k.shape[-1] - 1)
-    u_f, k_f = jnp.fft.rfft(u, n=size), jnp.fft.rfft(k, n=size)
-    # a kernel that runs backwards in time is its transform's conjugate
-    k_f = k_f[0] if len(k) == 1 else k_f[0] + k_f[1].conj()
-    # the kernel's shape travels with an empty array, since residuals are arrays
-    return jnp.fft.irfft(u_f * k_f, n=size)[..., : u.shape[-1]], (u_f, k_f, jnp.empty((0, *k.shape), k.dtype))
+PIECE = 1 << 19  # elements of one stage of one piece: 2 MiB in float32
 
 
-def backward(residuals: tuple, grad: Array) -> tuple[Array, Array]:
-    u_f, k_f, like_k = residuals
-    _, directions, _, taps = like_k.shape
-    length = grad.shape[-1]
-    size = transform_length(length + taps - 1)
-    grad_f = jnp.fft.rfft(grad, n=size)
-    d_u = jnp.fft.irfft(grad_f * k_f.conj(), n=size)[..., :length]
-    d_k = jnp.sum(u_f.conj() * grad_f, 0)
-    d_k = d_k[None] if directions == 1 else jnp.stack([d_k, d_k.conj()])
-    return d_u, jnp.fft.irfft(d_k, n=size)[..., :taps]
+def in_pieces(x: Array, size: int) -> Array:
+    """(B, L, H) -> (pieces, b, L, H): whole numbers of sequences whose transforms have about PIECE elements."""
+    batch, _, channels = x.shape
+    most = batch if jax.default_backend() != "cpu" else max(1, PIECE // (channels * size))
+    some = next(count for count in range(min(most, batch), 0, -1) if batch % count == 0)
+    return x.reshape(batch // some, some, *x.shape[1:])
+
+
+def transform(x: Array, size: int) -> Array:
+    """(b, L, H) -> (b, H, size // 2 + 1)."""
+    return jnp.fft.rfft(x.swapaxes(1, 2), n=size)
+
+
+def kernel_transform(k: Array, size: int) -> Array:
+    """(1 or 2, H, L') -> (H, size // 2 + 1); a kernel that runs backwards in time is its transform's conjugate."""
+    k_f = jnp.fft.rfft(k, n=size)
+    return k_f[0] if len(k) == 1 else k_f[0] + k_f[1].conj()
+
+
+def filtered(x_f: Array, k_f: Array, length: int, size: int) -> Array:
+    return jnp.fft.irfft(x_f * k_f, n=size)[..., :length].swapaxes(1, 2)
+
+
+def forward(u: Array, k: Array, d: Array) -> tuple[Array, tuple]:
+    length = u.shape[1]
+    size = transform_length(length + k.shape[-1] - 1)
+    k_f = kernel_transform(k, size)
+    y = jax.lax.map(lambda u: filtered(transform(u, size), k_f, length, size) + d * u, in_pieces(u, size))
+    return y.reshape(u.shape), (u, k, d)
+
+
+def backward(residuals: tuple, grad: Array) -> tuple[Array, Array, Array]:
+    u, k, d = residuals
+    length = grad.shape[1]
+    size = transform_length(length + k.shape[-1] - 1)
+    k_f = kernel_transform(k, size).conj()
+
+    def piece(sums: tuple[Array, Array], some: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
+        grad, u = some
+        grad_f = transform(grad, size)
+        d_k = sums[0] + (transform(u, size).conj() * grad_f).sum(0)
+        d_d = sums[1] + (grad * u).sum((0, 1))
+        return (d_k, d_d), filtered(grad_f, k_f, length, size) + d * grad
+
+    zeros = jnp.zeros_like(k_f), jnp.zeros_like(d)
+    (d_k, d_d), d_u = jax.lax.scan(piece, zeros, (in_pieces(grad, size), in_pieces(u, size)))
+    d_k = d_k[None] if len(k) == 1 else jnp.stack([d_k, d_k.conj()])
+    return d_u.reshape(u.shape), jnp.fft.irfft(d_k, n=size)[..., : k.shape[-1]], d_d
 
 
 @jax.custom_vjp
-def convolve(u: Array, kernels: Array) -> Array:
-    """Convolves each channel with its kernel.
+def convolve(u: Array, kernels: Array, d: Array) -> Array:
+    """Convolves each channel with its kernel and adds the skip connection d u.
 
-    y[b, h, l] = sum_{j <= l} k[0, h, l - j] u[b, h, j] (+ sum_{j >= l} k[1, h, j - l] u[b, h, j]).
-    u (B, H, L) real; kernels (1 or 2, H, L') real, forward and backward in time (lag 0 counts in both) -> (B, H, L).
+    y[b, l, h] = d[h] u[b, l, h] + sum_{j <= l} k[0, h, l - j] u[b, j, h] (+ sum_{j >= l} k[1, h, j - l] u[b, j, h]).
+    u (B, L, H), kernels (1 or 2, H, L') forward and backward in time (lag 0 counts in both), d (H,), real -> (B, L, H).
     """
-    return forward(u, kernels)[0]
+    return forward(u, kernels, d)[0]
 
 
 convolve.defvjp(forward, backward)

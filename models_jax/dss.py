@@ -43,6 +43,16 @@ def exponential_less_one(x: Pair) -> Pair:
     return jnp.expm1(x[0]) * jnp.cos(x[1]) - 2.0 * half * half, jnp.exp(x[0]) * jnp.sin(x[1])
 
 
+def powers(x: Pair, count: int) -> Pair:
+    """x^0 ... x^(count - 1) along a new last axis, by doubling: a sine and a cosine cost as much as 20 products."""
+    table = jnp.ones_like(x[0])[..., None], jnp.zeros_like(x[1])[..., None]
+    x = x[0][..., None], x[1][..., None]
+    while table[0].shape[-1] < count:
+        table = tuple(jnp.concatenate(halves, -1) for halves in zip(table, multiply(table, x), strict=True))
+        x = multiply(x, x)
+    return table[0][..., :count], table[1][..., :count]
+
+
 class DSSLayer(Layer):
     """H independent diagonal systems. Settings and parameters: ``ssm.dss.Options``, ``ssm.dss.initial``."""
 
@@ -63,8 +73,7 @@ class DSSLayer(Layer):
         hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
     def __call__(self, u: Array) -> Array:
-        y = convolve(u.swapaxes(1, 2), self.kernels(u.shape[1]))
-        return y.swapaxes(1, 2) + self.D[...] * u
+        return convolve(u, self.kernels(u.shape[1]), self.D[...])
 
     def eigenvalues(self) -> Pair:
         """lambda (1 or H, S)."""
@@ -101,15 +110,15 @@ class DSSLayer(Layer):
     def kernels(self, length: int) -> Array:
         """Convolution kernels (directions, H, length)."""
         step, factor, tap = self.weights()
-        size = chunk_length(length)
-        late = jnp.arange(-(-length // size), dtype=step[0].dtype) * size
-        early = jnp.arange(size, dtype=step[0].dtype)
-        reached = late - tap[..., None]  # (H, S, chunks)
-        start = multiply(
-            (factor[0][..., None], factor[1][..., None]),
-            exponential((step[0][..., None] * reached, step[1][..., None] * reached)),
-        )  # (directions, H, S, chunks)
-        within = exponential((step[0][..., None] * early, step[1][..., None] * early))  # (H, S, size)
+        size, chunks = chunk_length(length), -(-length // chunk_length(length))
+        root = exponential(step)
+        within = powers(root, size)  # (H, S, size)
+        if self.options.variant == "exp":
+            late = powers(multiply((within[0][..., -1], within[1][..., -1]), root), chunks)
+        else:  # from the tap, where a growing state is 1: its powers would overflow
+            reached = jnp.arange(chunks, dtype=step[0].dtype) * size - tap[..., None]
+            late = exponential((step[0][..., None] * reached, step[1][..., None] * reached))
+        start = multiply((factor[0][..., None], factor[1][..., None]), late)  # (directions, H, S, chunks)
         table = jnp.concatenate([start[0], -start[1]], -2).swapaxes(-1, -2) @ jnp.concatenate(within, -2)
         return table.reshape(*table.shape[:-2], -1)[..., :length]
 

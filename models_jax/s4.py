@@ -47,8 +47,7 @@ class S4Layer(Layer):
         hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
     def __call__(self, u: Array) -> Array:
-        y = convolve(u.swapaxes(1, 2), self.kernels(u.shape[1]))
-        return y.swapaxes(1, 2) + self.D[...] * u
+        return convolve(u, self.kernels(u.shape[1]), self.D[...])
 
     def decay(self) -> Array:
         """-Re Lambda (1 or H, N/2), positive."""

@@ -14,10 +14,12 @@ from torch import Tensor
 PIECE = 1 << 17  # elements of one temporary: half a MiB in float32, so that a piece's temporaries stay in the cache
 
 
-def pieces(channels: int, states: int, points: int) -> Iterator[tuple[slice, slice]]:
-    """Blocks of channels and frequencies with at most PIECE elements over all states."""
-    wide = max(1, min(points, PIECE // states))
-    tall = max(1, PIECE // (states * wide))
+def pieces(like: Tensor, points: int) -> Iterator[tuple[slice, slice]]:
+    """Blocks of channels and frequencies with at most PIECE elements over all states, or 2^8 times that on a GPU."""
+    channels, _, states = like.shape
+    most = PIECE << 8 if like.is_cuda else PIECE
+    wide = max(1, min(points, most // states))
+    tall = max(1, most // (states * wide))
     for row in range(0, channels, tall):
         for column in range(0, points, wide):
             yield slice(row, row + tall), slice(column, column + wide)
@@ -34,9 +36,9 @@ def reciprocals(a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> tuple[Ten
 
 @torch.library.custom_op("ssm_bench::cauchy_sums", mutates_args=())
 def _cauchy_sums(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> Tensor:
-    channels, rows, states = terms.shape
+    channels, rows, _ = terms.shape
     sums = terms.new_empty(2, channels, rows, len(sigma))
-    for row, column in pieces(channels, states, len(sigma)):
+    for row, column in pieces(terms, len(sigma)):
         real, imag, _, _ = reciprocals(a[row], b[row], kappa[row, column], sigma[column])
         sums[0, row, :, column] = terms[row] @ real
         sums[1, row, :, column] = terms[row] @ imag
@@ -52,9 +54,10 @@ def _(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> Tens
 def _backward(
     grad: Tensor, terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    channels, _, states = terms.shape
-    d_terms, d_a, d_b, d_kappa = (torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (terms, a, b, kappa))
-    for row, column in pieces(channels, states, len(sigma)):
+    d_terms, d_a, d_b, d_kappa = (
+        torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (terms, a, b, kappa)
+    )
+    for row, column in pieces(terms, len(sigma)):
         k, s = kappa[row, column], sigma[column]
         real, imag, alpha, beta = reciprocals(a[row], b[row], k, s)
         g_real, g_imag = grad[0, row, :, column], grad[1, row, :, column]

@@ -18,7 +18,7 @@ PIECE = 1 << 19  # elements of one stage of one piece: 2 MiB in float32
 
 def pieces(u: Tensor, size: int) -> Iterator[slice]:
     """Slices of the batch whose transforms have about PIECE elements."""
-    count = max(1, PIECE // (u.shape[-1] * size))
+    count = len(u) if u.is_cuda else max(1, PIECE // (u.shape[-1] * size))
     for start in range(0, len(u), count):
         yield slice(start, start + count)
 

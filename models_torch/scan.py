@@ -9,14 +9,15 @@ from torch import Tensor
 
 from ssm.lengths import chunk_length
 
-
-PIECE = 1 << 19  # elements of the sequences that are scanned together: 4 MiB of complex64, so that they stay in the cache
+PIECE = (
+    1 << 19
+)  # elements of the sequences that are scanned together: 4 MiB of complex64, so that they stay in the cache
 
 
 def scan_all(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
     """The scan, a few sequences at a time."""
     x = torch.empty_like(b, memory_format=torch.contiguous_format)
-    count = max(1, PIECE // (b.shape[1] * b.shape[2]))
+    count = len(b) if b.is_cuda else max(1, PIECE // (b.shape[1] * b.shape[2]))
     for start in range(0, len(b), count):
         x[start : start + count] = scan_chunks(a, b[start : start + count], reverse)
     return x
