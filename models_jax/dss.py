@@ -6,17 +6,12 @@ exp(lambda_n dt T l1) and exp(lambda_n dt l2). Real pairs throughout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
-from jax.typing import DTypeLike
 
 from models_jax.conv import convolve
-from models_jax.layer import Constants, Layer, State, complex_of, hold, refuse_bidirectional
+from models_jax.layer import Constants, Layer, State, complex_of, refuse_bidirectional
 from models_jax.network import Block, SequenceModel
-from ssm.dss import Options, initial
 from ssm.lengths import chunk_length
 
 Pair = tuple[Array, Array]  # real and imaginary part
@@ -57,20 +52,6 @@ class DSSLayer(Layer):
     """H independent diagonal systems. Settings and parameters: ``ssm.dss.Options``, ``ssm.dss.initial``."""
 
     name = "dss"
-
-    def __init__(
-        self,
-        d_model: int,
-        n: int = 64,
-        l_max: int = 784,
-        *,
-        seed: int = 0,
-        values: Mapping[str, np.ndarray] | None = None,
-        dtype: DTypeLike = jnp.float32,
-        **options,  # the fields of ssm.dss.Options, declared and checked there once for both frameworks
-    ) -> None:
-        self.options = Options(d_model, n, l_max, **options)
-        hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
     def __call__(self, u: Array) -> Array:
         return convolve(u, self.kernels(u.shape[1]), self.D[...])

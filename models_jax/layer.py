@@ -12,6 +12,9 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from ssm.checks import split_settings
+from ssm.network import mathematics
+
 Constants = dict[str, Array]
 State = Array | tuple[Array, Array]
 
@@ -38,9 +41,29 @@ def clip(x: Array, high: float) -> Array:
 
 
 class Layer(nnx.Module):
-    """A linear map of sequences, in two forms that agree: over a whole sequence, and one step at a time."""
+    """A linear map of sequences, in two forms that agree: over a whole sequence, and one step at a time.
 
-    name: ClassVar[str]  # of the mathematics, ssm.<name>
+    Settings, checked: ``ssm.<name>.Options``. ``values`` are initial parameters by name (``ssm.<name>.initial``), drawn
+    from ``seed`` when absent.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        d_model: int,
+        n: int = 64,
+        l_max: int = 784,
+        *,
+        seed: int = 0,
+        values: Mapping[str, np.ndarray] | None = None,
+        dtype: DTypeLike = jnp.float32,
+        **options,  # the other fields of Options, declared once in ssm/ for both frameworks
+    ) -> None:
+        module = mathematics(self.name)
+        (settings,) = split_settings(options, module.Options)
+        self.options = module.Options(d_model, n, l_max, **settings)
+        hold(self, module.initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
     @abstractmethod
     def __call__(self, u: Array) -> Array:

@@ -13,38 +13,22 @@ half the spectrum is enough, because the kernel is real.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.typing import DTypeLike
 
 from models_jax.cauchy import cauchy_sums
 from models_jax.conv import convolve
-from models_jax.layer import Constants, Layer, clip, complex_of, hold, refuse_bidirectional
+from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirectional
 from models_jax.network import Block, SequenceModel
-from ssm.s4 import LEAST_DECAY, Options, initial
+from ssm.s4 import LEAST_DECAY
 
 
 class S4Layer(Layer):
     """H independent S4 systems. Settings and parameters: ``ssm.s4.Options``, ``ssm.s4.initial``."""
 
     name = "s4"
-
-    def __init__(
-        self,
-        d_model: int,
-        n: int = 64,
-        l_max: int = 784,
-        *,
-        seed: int = 0,
-        values: Mapping[str, np.ndarray] | None = None,
-        dtype: DTypeLike = jnp.float32,
-        **options,  # the fields of ssm.s4.Options, declared and checked there once for both frameworks
-    ) -> None:
-        self.options = Options(d_model, n, l_max, **options)
-        hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
     def __call__(self, u: Array) -> Array:
         return convolve(u, self.kernels(u.shape[1]), self.D[...])

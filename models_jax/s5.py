@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
-from jax.typing import DTypeLike
 
-from models_jax.layer import Constants, Layer, clip, complex_of, hold, refuse_bidirectional
+from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirectional
 from models_jax.network import Block, SequenceModel
 from models_jax.scan import linear_scan
-from ssm.s5 import LEAST_DECAY, Options, initial
+from ssm.s5 import LEAST_DECAY
 
 
 class S5Layer(Layer):
     """A diagonal system with P latent states. Settings and parameters: ``ssm.s5.Options``, ``ssm.s5.initial``."""
 
     name = "s5"
-
-    def __init__(
-        self,
-        d_model: int,
-        n: int = 64,
-        l_max: int = 784,
-        *,
-        seed: int = 0,
-        values: Mapping[str, np.ndarray] | None = None,
-        dtype: DTypeLike = jnp.float32,
-        **options,  # the fields of ssm.s5.Options, declared and checked there once for both frameworks
-    ) -> None:
-        self.options = Options(d_model, n, l_max, **options)
-        hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
     def __call__(self, u: Array) -> Array:
         lam_bar, b_bar = self.discrete()

@@ -6,16 +6,12 @@ exp(lambda_n dt T l1) and exp(lambda_n dt l2). Real pairs throughout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from models_torch.conv import convolve
-from models_torch.layer import Constants, Layer, State, hold, refuse_bidirectional
+from models_torch.layer import Constants, Layer, State, refuse_bidirectional
 from models_torch.network import Block, SequenceModel
-from ssm.dss import Options, initial
 from ssm.lengths import chunk_length
 
 Pair = tuple[Tensor, Tensor]  # real and imaginary part
@@ -56,21 +52,6 @@ class DSSLayer(Layer):
     """H independent diagonal systems. Settings and parameters: ``ssm.dss.Options``, ``ssm.dss.initial``."""
 
     name = "dss"
-
-    def __init__(
-        self,
-        d_model: int,
-        n: int = 64,
-        l_max: int = 784,
-        *,
-        seed: int = 0,
-        values: Mapping[str, np.ndarray] | None = None,
-        dtype: torch.dtype = torch.float32,
-        **options,  # the fields of ssm.dss.Options, declared and checked there once for both frameworks
-    ) -> None:
-        super().__init__()
-        self.options = Options(d_model, n, l_max, **options)
-        hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
     def forward(self, u: Tensor) -> Tensor:
         return convolve(u, self.kernels(u.shape[1]), self.D)

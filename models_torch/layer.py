@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ssm.checks import split_settings
+from ssm.network import mathematics
+
 Constants = dict[str, Tensor]
 State = Tensor | tuple[Tensor, Tensor]
 
@@ -26,9 +29,30 @@ def under(values: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray
 
 
 class Layer(nn.Module, ABC):
-    """A linear map of sequences, in two forms that agree: over a whole sequence, and one step at a time."""
+    """A linear map of sequences, in two forms that agree: over a whole sequence, and one step at a time.
 
-    name: ClassVar[str]  # of the mathematics, ssm.<name>
+    Settings, checked: ``ssm.<name>.Options``. ``values`` are initial parameters by name (``ssm.<name>.initial``), drawn
+    from ``seed`` when absent.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        d_model: int,
+        n: int = 64,
+        l_max: int = 784,
+        *,
+        seed: int = 0,
+        values: Mapping[str, np.ndarray] | None = None,
+        dtype: torch.dtype = torch.float32,
+        **options,  # the other fields of Options, declared once in ssm/ for both frameworks
+    ) -> None:
+        super().__init__()
+        module = mathematics(self.name)
+        (settings,) = split_settings(options, module.Options)
+        self.options = module.Options(d_model, n, l_max, **settings)
+        hold(self, module.initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
     @abstractmethod
     def forward(self, u: Tensor) -> Tensor:

@@ -13,38 +13,21 @@ half the spectrum is enough, because the kernel is real.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from models_torch.cauchy import cauchy_sums
 from models_torch.conv import convolve
-from models_torch.layer import Constants, Layer, hold, refuse_bidirectional
+from models_torch.layer import Constants, Layer, refuse_bidirectional
 from models_torch.network import Block, SequenceModel
-from ssm.s4 import LEAST_DECAY, Options, initial
+from ssm.s4 import LEAST_DECAY
 
 
 class S4Layer(Layer):
     """H independent S4 systems. Settings and parameters: ``ssm.s4.Options``, ``ssm.s4.initial``."""
 
     name = "s4"
-
-    def __init__(
-        self,
-        d_model: int,
-        n: int = 64,
-        l_max: int = 784,
-        *,
-        seed: int = 0,
-        values: Mapping[str, np.ndarray] | None = None,
-        dtype: torch.dtype = torch.float32,
-        **options,  # the fields of ssm.s4.Options, declared and checked there once for both frameworks
-    ) -> None:
-        super().__init__()
-        self.options = Options(d_model, n, l_max, **options)
-        hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
     def forward(self, u: Tensor) -> Tensor:
         return convolve(u, self.kernels(u.shape[1]), self.D)

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from models_torch.layer import Constants, Layer, hold, refuse_bidirectional
+from models_torch.layer import Constants, Layer, refuse_bidirectional
 from models_torch.network import Block, SequenceModel
 from models_torch.scan import linear_scan
-from ssm.s5 import LEAST_DECAY, Options, initial
+from ssm.s5 import LEAST_DECAY
 
 
 class S5Layer(Layer):
     """A diagonal system with P latent states. Settings and parameters: ``ssm.s5.Options``, ``ssm.s5.initial``."""
 
     name = "s5"
-
-    def __init__(
-        self,
-        d_model: int,
-        n: int = 64,
-        l_max: int = 784,
-        *,
-        seed: int = 0,
-        values: Mapping[str, np.ndarray] | None = None,
-        dtype: torch.dtype = torch.float32,
-        **options,  # the fields of ssm.s5.Options, declared and checked there once for both frameworks
-    ) -> None:
-        super().__init__()
-        self.options = Options(d_model, n, l_max, **options)
-        hold(self, initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
     def forward(self, u: Tensor) -> Tensor:
         lam_bar, b_bar = self.discrete()
