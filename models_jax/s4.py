@@ -24,6 +24,26 @@ from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirect
 from models_jax.network import Block, SequenceModel
 from ssm.s4 import LEAST_DECAY
 
+# 2^32 repeats of l_max steps: any state that decays is gone
+DOUBLINGS = 32
+
+
+def inverse_of(matrix: Array) -> Array:
+    """Inverse of small matrices (..., r, r) whose symmetric part is positive, by elimination without pivots.
+
+    Not jnp.linalg: jaxlib's LAPACK calls split a batch over the thread pool that they run in and wait for it, so that
+    on 2 threads two of them (one a block) can wait for each other for ever.
+    """
+    inverse = jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape)
+    for index in range(matrix.shape[-1]):
+        pivot = matrix[..., index, index, None]
+        column = matrix[..., :, index] - jnp.eye(matrix.shape[-1], dtype=matrix.dtype)[index]
+        rows = [m[..., index, :] / pivot for m in (matrix, inverse)]
+        matrix, inverse = (
+            m - column[..., None] * row[..., None, :] for m, row in zip((matrix, inverse), rows, strict=True)
+        )
+    return inverse
+
 
 class S4Layer(Layer):
     """H independent S4 systems. Settings and parameters: ``ssm.s4.Options``, ``ssm.s4.initial``."""
@@ -106,7 +126,7 @@ class S4Layer(Layer):
         conjugate = jnp.broadcast_to(p.conj(), spread.shape)
         gram = 2.0 * jnp.einsum("rhs,ths->hrt", conjugate, spread).real
         eye = jnp.eye(len(p), dtype=gram.dtype)
-        solve = jnp.linalg.inv(eye + 0.5 * dt[..., None] * gram)  # (H, rank, rank)
+        solve = inverse_of(eye + 0.5 * dt[..., None] * gram)  # (H, rank, rank)
         return {
             "keep": inverse * (1.0 + 0.5 * dt * w),
             "enter": inverse * dt * b,
@@ -138,11 +158,13 @@ class S4Layer(Layer):
         c_re, c_im = self.outputs()
         rows = jnp.concatenate([2.0 * c_re, -2.0 * c_im], -1)
         a = self.dense()
-        rest = jnp.eye(a.shape[-1], dtype=a.dtype) - jnp.linalg.matrix_power(a, self.options.l_max)
-        rows = jnp.linalg.solve(rest.mT, rows.transpose(1, 2, 0))  # (H, N, directions)
+        rows = rows.transpose(1, 0, 2)  # (H, directions, N)
+        past = jnp.linalg.matrix_power(a, self.options.l_max)
+        for _ in range(DOUBLINGS):  # rows (I - past)^-1 as the product of all I + past^(2^k)
+            rows, past = rows + rows @ past, past @ past
         if length is not None:
-            rows = rows - jnp.linalg.matrix_power(a, length).mT @ rows
-        return rows.transpose(2, 0, 1)
+            rows = rows - rows @ jnp.linalg.matrix_power(a, length)
+        return rows.swapaxes(0, 1)
 
     def discretised(self) -> Constants:
         refuse_bidirectional(self.options.bidirectional)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from cases import LAYERS, SIDES, exact, label, largest_error, parameters, small_batch, small_network
+from flax import nnx
 
+import models_jax
 from ssm import dss, s4, s5
 
 SEQUENCE_BOUND = {"fp64": 1e-9, "fp32": 1e-4}
@@ -165,6 +168,14 @@ def test_the_whole_network_one_step_at_a_time(settings, model, side):
     x, _ = small_batch(options, np.random.default_rng(5))
     taken, whole = step_through(side, options, x)
     assert largest_error(taken if settings["readout"] == "none" else taken[:, -1], whole) < 1e-10
+
+
+def test_jax_calls_no_lapack_in_the_step_form():
+    """jaxlib's batched LAPACK calls can wait for each other for ever on a pool of 2 threads, one call a block."""
+    model = models_jax.S4Model(1, 4, 3, 2, 8, 16, rank=2)
+    graph, state = nnx.split(model)
+    jitted = jax.jit(lambda state: nnx.merge(graph, state).discretised())
+    assert "lapack" not in jitted.lower(state).as_text().lower()
 
 
 @pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
