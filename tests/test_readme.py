@@ -98,7 +98,8 @@ def test_its_marked_tables_are_ones_that_the_records_can_fill():
     assert [match["name"] for match in table.MARKED.finditer(TEXT)] == names
 
 
-def test_its_tables_are_those_of_the_reference_records():
+@pytest.mark.parametrize("document", ["README.md", "docs/performance.md"])
+def test_its_tables_are_those_of_the_reference_records(document):
     if not list(REFERENCE.glob("*.json")):
         pytest.skip("results/reference holds no records yet")
-    assert table.main(["--readme", str(ROOT / "README.md"), "--check", str(REFERENCE)]) == 0
+    assert table.main(["--readme", str(ROOT / document), "--check", str(REFERENCE)]) == 0
