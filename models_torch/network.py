@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models_torch.layer import Constants, Layer, State, hold, under
+from models_torch.norm import BatchNorm, LayerNorm
 from ssm.checks import split_settings
 from ssm.network import BlockOptions, NetworkOptions, block_values, initial, mathematics, network_options
 
-NORM_EPS = 1e-5
 # every other activation starts with the exact GELU
 ACTIVATIONS = {"relu": F.relu, "silu": F.silu, "identity": lambda x: x}
 
@@ -45,44 +45,6 @@ class Embedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.embedding(x, self.weight).to(self.compute_dtype)
-
-
-class LayerNorm(nn.Module):
-    """Zero mean and unit variance over the features of a step; computed in the parameters' precision."""
-
-    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype) -> None:
-        super().__init__()
-        hold(self, values, dtype)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.bias, NORM_EPS).to(x.dtype)
-
-
-class BatchNorm(nn.Module):
-    """Zero mean and unit variance of a feature over batch and steps; in evaluation by the running statistics.
-
-    The running variance is the unbiased one; ``momentum`` is the share of both that is kept a step.
-    """
-
-    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, momentum: float) -> None:
-        super().__init__()
-        hold(self, {name: values[name] for name in ("weight", "bias")}, dtype)
-        for name in ("running_mean", "running_var"):
-            self.register_buffer(name, torch.tensor(values[name], dtype=dtype))
-        self.momentum = momentum
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.batch_norm(
-            x.to(self.weight.dtype).reshape(-1, x.shape[-1]),
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training,
-            1.0 - self.momentum,
-            NORM_EPS,
-        )
-        return y.view(x.shape).to(x.dtype)
 
 
 def larger(x: Tensor, y: Tensor) -> Tensor:
