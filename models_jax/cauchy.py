@@ -1,6 +1,7 @@
 """S4's sums over conjugate pairs, sum_n t_n / ((kappa a_n + i sigma)^2 + (kappa b_n)^2), with their derivative.
 
-The reciprocals are used by a small matrix product and made anew for the derivative.
+The reciprocals are made for a piece of the frequencies at a time, used by a small matrix product, and made anew for the
+derivative: no array of channels x states x frequencies is ever held.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+PIECE = 1 << 19  # elements of one temporary: 2 MiB in float32
 
 
 def reciprocals(a: Array, b: Array, kappa: Array, sigma: Array) -> tuple[Array, Array, Array, Array]:
@@ -19,15 +22,61 @@ def reciprocals(a: Array, b: Array, kappa: Array, sigma: Array) -> tuple[Array, 
     return real * size, -imag * size, alpha, beta
 
 
+def pieces(states: tuple[int, int], points: int) -> tuple[int, int]:
+    """How many pieces and frequencies in each, so that a temporary (H, S, wide) has about PIECE elements."""
+    most = PIECE if jax.default_backend() == "cpu" else PIECE << 8
+    count = -(-states[0] * states[1] * points // most)
+    wide = -(-points // count)
+    return -(-points // wide), wide
+
+
+def split(x: Array, count: int, wide: int, behind: float = 0.0) -> Array:
+    """(..., F) -> (count, ..., wide), filled up with ``behind``."""
+    missing = count * wide - x.shape[-1]
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)], constant_values=behind)
+    return jnp.moveaxis(x.reshape(*x.shape[:-1], count, wide), -2, 0)
+
+
+def arguments(kappa: Array, sigma: Array, count: int, wide: int) -> tuple[Array, Array]:
+    """kappa and sigma in pieces; behind the end 0 and 1, where every reciprocal is finite."""
+    return split(kappa, count, wide), split(sigma, count, wide, behind=1.0)
+
+
+def join(x: Array, points: int) -> Array:
+    """The inverse of ``split``."""
+    x = jnp.moveaxis(x, 0, -2)
+    return x.reshape(*x.shape[:-2], -1)[..., :points]
+
+
 def forward(terms: Array, a: Array, b: Array, kappa: Array, sigma: Array) -> tuple[tuple[Array, Array], tuple]:
-    real, imag, _, _ = reciprocals(a, b, kappa, sigma)
-    return (terms @ real, terms @ imag), (terms, a, b, kappa, sigma)
+    def piece(at: tuple[Array, Array]) -> tuple[Array, Array]:
+        real, imag, _, _ = reciprocals(a, b, *at)
+        return terms @ real, terms @ imag
+
+    count, wide = pieces(a.shape, len(sigma))
+    sums = jax.lax.map(piece, arguments(kappa, sigma, count, wide))
+    return tuple(join(t, len(sigma)) for t in sums), (terms, a, b, kappa, sigma)
 
 
 def backward(residuals: tuple, grad: tuple[Array, Array]) -> tuple:
     terms, a, b, kappa, sigma = residuals
+
+    def piece(sums: tuple[Array, ...], at: tuple[Array, ...]) -> tuple[tuple[Array, ...], Array]:
+        *own, d_kappa = piece_backward(terms, a, b, *at)
+        return tuple(x + y for x, y in zip(sums, own, strict=True)), d_kappa
+
+    count, wide = pieces(a.shape, len(sigma))
+    zeros = jnp.zeros_like(terms), jnp.zeros_like(a), jnp.zeros_like(b)
+    at = (*arguments(kappa, sigma, count, wide), *(split(t, count, wide) for t in grad))
+    sums, d_kappa = jax.lax.scan(piece, zeros, at)
+    return *sums, join(d_kappa, len(sigma)), jnp.zeros_like(sigma)
+
+
+def piece_backward(
+    terms: Array, a: Array, b: Array, kappa: Array, sigma: Array, g_real: Array, g_imag: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Gradients with regard to terms, a, b, kappa from some frequencies' sums (H, R, wide)."""
     real, imag, alpha, beta = reciprocals(a, b, kappa, sigma)
-    g_real, g_imag = grad
     d_terms = g_real @ real.mT + g_imag @ imag.mT
     d_real, d_imag = terms.mT @ g_real, terms.mT @ g_imag
     # q = 1 / m has derivative -q^2; real pairs of conj(q^2) (d_real + i d_imag), sign turned below
@@ -37,7 +86,7 @@ def backward(residuals: tuple, grad: tuple[Array, Array]) -> tuple:
     d_alpha = -2.0 * (alpha * m_real + sigma * m_imag)
     d_beta = -2.0 * beta * m_real
     d_a, d_b = (d_alpha * kappa[:, None]).sum(-1), (d_beta * kappa[:, None]).sum(-1)
-    return d_terms, d_a, d_b, (d_alpha * a[..., None] + d_beta * b[..., None]).sum(1), jnp.zeros_like(sigma)
+    return d_terms, d_a, d_b, (d_alpha * a[..., None] + d_beta * b[..., None]).sum(1)
 
 
 @jax.custom_vjp

@@ -24,9 +24,16 @@ from ssm.network import BlockOptions, NetworkOptions, block_values, initial, mat
 ACTIVATIONS = {"relu": jax.nn.relu, "silu": jax.nn.silu, "identity": lambda x: x}
 
 
+# Under jax.checkpoint the derivative makes anew what it needs from the arguments: keeping it costs more, in time too.
+@jax.checkpoint
 def gelu(x: Array) -> Array:
     """x Phi(x), the exact form, as PyTorch's default."""
     return jax.nn.gelu(x, approximate=False)
+
+
+@jax.checkpoint
+def gated(x: Array, gate: Array) -> Array:
+    return x * jax.nn.sigmoid(gate)
 
 
 class Dense(nnx.Module):
@@ -119,11 +126,11 @@ class Block(nnx.Module):
         keys = jax.random.split(key, 3) if active else (None, None, None)
         y = self.drop(ACTIVATIONS.get(kind, gelu)(x), keys[0])
         if kind == "half_glu1":
-            y = self.drop(y * jax.nn.sigmoid(self.gate(y)), keys[1])
+            y = self.drop(gated(y, self.gate(y)), keys[1])
         elif kind == "half_glu2":
-            y = self.drop(x * jax.nn.sigmoid(self.gate(y)), keys[1])
+            y = self.drop(gated(x, self.gate(y)), keys[1])
         elif kind == "full_glu":
-            y = self.drop(self.value(y) * jax.nn.sigmoid(self.gate(y)), keys[1])
+            y = self.drop(gated(self.value(y), self.gate(y)), keys[1])
         return self.drop(self.mix(y), keys[2]) if self.options.mixing == "linear" else y
 
     def drop(self, x: Array, key: Array | None) -> Array:

@@ -20,6 +20,12 @@ def normalise(x: Array, mean: Array, variance: Array, weight: Array, bias: Array
     return (x - mean) * (jax.lax.rsqrt(variance + NORM_EPS) * weight) + bias
 
 
+@jax.checkpoint  # the derivative makes mean and variance anew: less to keep, and less time
+def layer_norm(x: Array, weight: Array, bias: Array) -> Array:
+    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    return normalise(x, mean, variance, weight, bias)
+
+
 class LayerNorm(nnx.Module):
     """Zero mean and unit variance over the features of a step; computed in the parameters' precision."""
 
@@ -27,9 +33,7 @@ class LayerNorm(nnx.Module):
         hold(self, values, dtype)
 
     def __call__(self, x: Array) -> Array:
-        y = x.astype(self.weight[...].dtype)
-        mean, variance = y.mean(-1, keepdims=True), y.var(-1, keepdims=True)
-        return normalise(y, mean, variance, self.weight[...], self.bias[...]).astype(x.dtype)
+        return layer_norm(x.astype(self.weight[...].dtype), self.weight[...], self.bias[...]).astype(x.dtype)
 
 
 class BatchNorm(nnx.Module):

@@ -7,7 +7,7 @@ from jax import Array, lax
 
 from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirectional
 from models_jax.network import Block, SequenceModel
-from models_jax.scan import linear_scan
+from models_jax.scan import complex_view, linear_scan, real_view
 from ssm.s5 import LEAST_DECAY
 
 
@@ -18,10 +18,10 @@ class S5Layer(Layer):
 
     def __call__(self, u: Array) -> Array:
         lam_bar, b_bar = self.discrete()
-        entered = complex_view(u @ real_view(b_bar.T))  # (B, L, S)
-        y = read_out(linear_scan(lam_bar, entered), self.output("C"))
+        entered = u @ real_view(b_bar.T)  # (B, L, 2 S)
+        y = linear_scan(lam_bar, entered) @ self.output("C")
         if self.options.bidirectional:
-            y = y + read_out(linear_scan(lam_bar, entered, True), self.output("C2"))
+            y = y + linear_scan(lam_bar, entered, True) @ self.output("C2")
         return y + self.D[...] * u
 
     def discrete(self) -> tuple[Array, Array]:
@@ -53,22 +53,7 @@ class S5Layer(Layer):
 
     def step(self, u: Array, state: Array, constants: Constants) -> tuple[Array, Array]:
         state = constants["decay"] * state + complex_view(u @ constants["enter"])
-        return read_out(state, constants["output"]) + self.D[...] * u, state
-
-
-def real_view(matrix: Array) -> Array:
-    """(M, S) complex -> (M, 2 S) real: all real parts, then all imaginary ones (PyTorch stores them in pairs)."""
-    return jnp.concatenate([matrix.real, matrix.imag], -1)
-
-
-def complex_view(halves: Array) -> Array:
-    """(..., 2 S) real -> (..., S) complex, the inverse of ``real_view``."""
-    return lax.complex(*jnp.split(halves, 2, -1))
-
-
-def read_out(states: Array, output: Array) -> Array:
-    """Re(C x): states (..., S) complex, output (2 S, H) -> (..., H), one real product."""
-    return real_view(states) @ output
+        return real_view(state) @ constants["output"] + self.D[...] * u, state
 
 
 class S5Block(Block):

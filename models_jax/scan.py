@@ -1,4 +1,8 @@
-"""The linear recurrence x_l = a x_{l-1} + b_l over a whole sequence, in chunks, with its exact derivative."""
+"""The linear recurrence x_l = a x_{l-1} + b_l over a whole sequence, in chunks, with its exact derivative.
+
+The sequences come and go as real numbers, as the matrix products around need and give them; a few of them are carried
+through all stages at a time, so that what is between stays in the cache.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,29 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from ssm.lengths import chunk_length
+
+PIECE = 1 << 20  # real numbers of the sequences that are scanned together: 4 MiB in float32
+
+
+def real_view(matrix: Array) -> Array:
+    """(..., S) complex -> (..., 2 S) real: all real parts, then all imaginary ones (PyTorch stores them in pairs)."""
+    return jnp.concatenate([matrix.real, matrix.imag], -1)
+
+
+def complex_view(halves: Array) -> Array:
+    """(..., 2 S) real -> (..., S) complex, the inverse of ``real_view``."""
+    return lax.complex(*jnp.split(halves, 2, -1))
+
+
+def in_pieces(x: Array) -> Array:
+    """(B, L, M) -> (pieces, b, L, M): whole numbers of sequences, together about PIECE elements."""
+    batch, length, features = x.shape
+    most = batch if jax.default_backend() != "cpu" else max(1, PIECE // (length * features))
+    some = next(count for count in range(min(most, batch), 0, -1) if batch % count == 0)
+    return x.reshape(batch // some, some, length, features)
 
 
 def steps(a: Array, b: Array, reverse: bool) -> Array:
@@ -18,19 +42,19 @@ def steps(a: Array, b: Array, reverse: bool) -> Array:
         x = a * x + b
         return x, x
 
-    return jax.lax.scan(advance, jnp.zeros_like(b[0]), b, reverse=reverse)[1]
+    return lax.scan(advance, jnp.zeros_like(b[0]), b, reverse=reverse)[1]
 
 
 def scan_chunks(a: Array, b: Array, reverse: bool) -> Array:
-    """The scan itself: sequential within all chunks at once, then over the chunks' last states, then those spread."""
+    """(b, L, S) -> (b, L, S): sequential within all chunks at once, then over the chunks' last states, then spread."""
     batch, length, states = b.shape
     size = chunk_length(length)
     chunks = -(-length // size)
     x = jnp.pad(b, ((0, 0), (0, chunks * size - length), (0, 0))).reshape(batch, chunks, size, states)
-    x = steps(a, x.transpose(2, 0, 1, 3), reverse)  # (size, B, chunks, S)
+    x = steps(a, x.transpose(2, 0, 1, 3), reverse)  # (size, b, chunks, S)
     if chunks > 1:
         power = jnp.cumprod(jnp.broadcast_to(a, (size, states)), 0)  # a^1 ... a^size
-        last = x[0 if reverse else -1].swapaxes(0, 1)  # (chunks, B, S)
+        last = x[0 if reverse else -1].swapaxes(0, 1)  # (chunks, b, S)
         carry = steps(power[-1], last, reverse)
         empty = jnp.zeros_like(carry[:1])
         entering = jnp.concatenate([carry[1:], empty] if reverse else [empty, carry[:-1]]).swapaxes(0, 1)
@@ -40,22 +64,40 @@ def scan_chunks(a: Array, b: Array, reverse: bool) -> Array:
 
 
 def forward(a: Array, b: Array, reverse: bool) -> tuple[Array, tuple]:
-    x = scan_chunks(a, b, reverse)
+    x = lax.map(lambda b: real_view(scan_chunks(a, complex_view(b), reverse)), in_pieces(b)).reshape(b.shape)
     return x, (a, x)
+
+
+def summed(products: Array) -> Array:
+    """(b, L, S) -> (S,), chunk by chunk first: one after the other, L terms would cost float32 two digits."""
+    batch, length, states = products.shape
+    size = chunk_length(length)
+    chunks = -(-length // size)
+    products = jnp.pad(products, ((0, 0), (0, chunks * size - length), (0, 0)))
+    return products.reshape(batch, chunks, size, states).sum(2).sum((0, 1))
 
 
 def backward(reverse: bool, residuals: tuple, grad: Array) -> tuple[Array, Array]:
     a, x = residuals
-    # JAX's cotangents of complex numbers are the conjugates of PyTorch's: the adjoint runs the other way with a itself
-    d_b = scan_chunks(a, grad, not reverse)
     here, before = (slice(None, -1), slice(1, None)) if reverse else (slice(1, None), slice(None, -1))
-    d_a = jnp.sum(x[:, before] * d_b[:, here], (0, 1))
-    return d_a, d_b
+
+    def piece(d_a: Array, some: tuple[Array, Array]) -> tuple[Array, Array]:
+        x, grad = some
+        # The adjoint runs the other way with conj(a), and its real pairs are those of b's gradient. JAX's gradients of
+        # complex numbers are the conjugates of PyTorch's, hence a's.
+        d_b = scan_chunks(a.conj(), complex_view(grad), not reverse)
+        return d_a + summed(complex_view(x)[:, before] * d_b[:, here].conj()), real_view(d_b)
+
+    d_a, d_b = lax.scan(piece, jnp.zeros_like(a), (in_pieces(x), in_pieces(grad)))
+    return d_a, d_b.reshape(grad.shape)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def linear_scan(a: Array, b: Array, reverse: bool = False) -> Array:
-    """x_l = a x_{l-1} + b_l from x = 0, or from the end when ``reverse``: a (S,), b (B, L, S) complex -> (B, L, S)."""
+    """x_l = a x_{l-1} + b_l from x = 0, or from the end when ``reverse``.
+
+    a (S,) complex; b (B, L, 2 S) real, laid out as ``real_view`` does -> (B, L, 2 S), in the same layout.
+    """
     return forward(a, b, reverse)[0]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # the first optimiser imports it: here, before the bench reads memory's baseline
 
 from bench.framework import ModelSpec, OptimiserSpec
 from models_torch import functional
