@@ -87,6 +87,10 @@ class Trainer(Protocol):
         """The rows `indices` (B,) int64 of a held split."""
         ...
 
+    def compile(self, batch: Batch) -> None:
+        """Compiles the train step for batches of this shape, where that can be done without taking it."""
+        ...
+
     def train_step(self, batch: Batch, scale: float) -> Metrics:
         """Forward, backward and update; `scale` multiplies both rates. Mean loss and number of right
         answers.

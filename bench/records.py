@@ -29,6 +29,7 @@ from bench.schema import (
     SCHEMA,
     STATUSES,
     filled,
+    upgraded,
     validate,
     validate_certificate,
 )
@@ -224,7 +225,7 @@ def _write(document: dict[str, Any], problems: list[str], folder: Path) -> Path:
 
 
 def _read(path: Path, check: Callable[[Any], list[str]]) -> dict[str, Any]:
-    document = read_json(path)
+    document: dict[str, Any] = upgraded(read_json(path))
     if problems := check(document):
         raise RecordError(f"{path}: {'; '.join(problems)}")
     return document

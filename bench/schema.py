@@ -1,4 +1,4 @@
-"""The shape of a record and of a certificate, schema version 1, and the pure checks of it.
+"""The shape of a record and of a certificate, schema version 2, and the pure checks of it.
 
 results/README.md says what each field means. The check looks at names, kinds and the few rules between
 fields; it does not judge whether a figure is plausible.
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 STATUSES = ("ok", "out_of_memory", "diverged", "interrupted", "failed")
 PHASES = ("train_step", "forward", "recurrent_step")
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,200}")
@@ -60,6 +60,7 @@ RECORD: Section = {
     "message": _text,
     "task": _text,
     "model": _text,
+    "algorithm": _text,
     "framework": _text,
     "dataset": _text,
     "precision": _text,
@@ -139,8 +140,15 @@ CERTIFICATE: Section = {
 CERTIFICATE_ALWAYS = ("schema", "id", "created", "passed", "precision", "model", "config_hash", "code_hash")
 
 
+def upgraded(document: Any) -> Any:
+    """A document of schema 1 as one of schema 2, which says of a record which algorithm ran; others as they are."""
+    if not isinstance(document, Mapping) or document.get("schema") != 1:
+        return document
+    return {**document, "schema": 2, **({"algorithm": None} if "status" in document else {})}
+
+
 def validate(record: Any) -> list[str]:
-    """Everything wrong with a record, as sentences that name the field; empty for a schema 1 record."""
+    """Everything wrong with a record, as sentences that name the field; empty for a record of this schema."""
     problems = _document(record, RECORD, ALWAYS)
     if problems:
         return problems
@@ -171,7 +179,7 @@ def _document(document: Any, section: Section, always: tuple[str, ...]) -> list[
     if not isinstance(document, Mapping):
         return [f"a JSON object was expected, not {type(document).__name__}"]
     if document.get("schema") != SCHEMA:
-        return [f"schema: {document.get('schema')!r} is unknown; this version reads schema {SCHEMA}"]
+        return [f"schema: {document.get('schema')!r} is unknown; this version reads schemas 1 to {SCHEMA}"]
     problems = _against(document, section, "")
     problems += [f"{name}: null, but every file states it" for name in always if document.get(name, "") is None]
     name = document.get("id")

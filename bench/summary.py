@@ -45,6 +45,8 @@ def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:
             )
     if spread := timing.get("compile_seconds"):
         figures.append(("compilation", f"{spread['median']:.1f} s"))
+    if record["algorithm"]:
+        figures.append(("algorithm", record["algorithm"]))
     if record["throughput"]:
         figures.append(("throughput", f"{record['throughput']['samples_per_second']:.4g} samples/s"))
     if record["memory"] and record["memory"]["peak_bytes"] is not None:

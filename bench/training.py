@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.framework import Batch, Diverged, Metrics, Trainer
+from bench.memory import compile_ahead
 from bench.schedules import schedule
 from datasets.batches import Prefetcher, epoch_order, evaluation_batches, fit_length
 
@@ -164,6 +165,8 @@ class _Training:
                 waited += time.perf_counter() - asked
                 self.scale = self.schedule(step, accuracies)
                 asked = time.perf_counter()
+                if step == 0:
+                    compile_ahead(self.trainer, batch)
                 self.pending.append(self.trainer.train_step(batch, self.scale))
                 if step == 0:
                     first = self._first_call("train_step", self.pending[0], asked)

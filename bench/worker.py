@@ -232,6 +232,7 @@ class Run:
         begin = time.perf_counter()
         length = self.task["length"] or data.description.length
         options = model_options(self.config["model"], data.description, length)
+        self.record["algorithm"] = ", ".join(dict.fromkeys(layer.chosen for layer in options.layers))
         values = initial(options, self.config["seed"])
         statistics = statistic_names(options)
         count = sum(value.size for name, value in values.items() if name not in statistics)

@@ -21,7 +21,6 @@ import optax
 from flax import nnx
 
 from bench.framework import ModelSpec, OptimiserSpec
-from bench.machine import release_freed
 from models_jax import functional
 from models_jax.network import model_class
 
@@ -153,10 +152,10 @@ class Trainer:
     def take(self, held: Pair, indices: np.ndarray) -> Pair:
         return self._take(held, np.asarray(indices, np.int32))
 
+    def compile(self, batch: Pair) -> None:
+        self._program(batch)
+
     def train_step(self, batch: Pair, scale: float) -> jax.Array:
-        if self._last_batch is None:
-            self._program(batch)  # compiled ahead of the call, which finds it
-            release_freed()  # the C library would keep what the compiler freed beside what the step needs
         self._last_batch = batch
         self.parameters, self.statistics, self.moments, metrics = self._train(
             self.parameters, self.statistics, self.moments, self.key, batch, float(scale)

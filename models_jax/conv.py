@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ssm.lengths import transform_length
+from models_jax.pairs import powers
+from models_jax.scan import complex_view, real_view
+from ssm.lengths import largest_divisor, transform_length
 
 PIECE = 1 << 19  # elements of one stage of one piece: 2 MiB in float32
 
@@ -18,8 +20,7 @@ PIECE = 1 << 19  # elements of one stage of one piece: 2 MiB in float32
 def in_pieces(x: Array, size: int) -> Array:
     """(B, L, H) -> (pieces, b, L, H): whole numbers of sequences whose transforms have about PIECE elements."""
     batch, _, channels = x.shape
-    most = batch if jax.default_backend() != "cpu" else max(1, PIECE // (channels * size))
-    some = next(count for count in range(min(most, batch), 0, -1) if batch % count == 0)
+    some = largest_divisor(batch, batch if jax.default_backend() != "cpu" else PIECE // (channels * size))
     return x.reshape(batch // some, some, *x.shape[1:])
 
 
@@ -63,6 +64,18 @@ def backward(residuals: tuple, grad: Array) -> tuple[Array, Array, Array]:
     (d_k, d_d), d_u = jax.lax.scan(piece, zeros, (in_pieces(grad, size), in_pieces(u, size)))
     d_k = d_k[None] if len(k) == 1 else jnp.stack([d_k, d_k.conj()])
     return d_u.reshape(u.shape), jnp.fft.irfft(d_k, n=size)[..., : k.shape[-1]], d_d
+
+
+def transform_scan(a: Array, b: Array) -> Array:
+    """x_l = a x_{l-1} + b_l from x = 0, each state's recurrence as a complex convolution with its powers.
+
+    a (S,) complex, b (B, L, 2 S) real, laid out by ``scan.real_view`` -> the same. Differentiated by JAX itself.
+    """
+    length = b.shape[1]
+    size = transform_length(2 * length - 1)
+    kernel = jax.lax.complex(*powers((a.real, a.imag), length))
+    b_f = jnp.fft.fft(complex_view(b), n=size, axis=1)
+    return real_view(jnp.fft.ifft(b_f * jnp.fft.fft(kernel.T, n=size, axis=0), axis=1)[:, :length])
 
 
 @jax.custom_vjp

@@ -6,65 +6,39 @@ exp(lambda_n dt T l1) and exp(lambda_n dt l2). Real pairs throughout.
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from models_jax.chunks import chunked_convolve
 from models_jax.conv import convolve
 from models_jax.layer import Constants, Layer, State, complex_of, refuse_bidirectional
 from models_jax.network import Block, SequenceModel
-from ssm.lengths import chunk_length
+from models_jax.pairs import Pair, exponential, exponential_less_one, multiply, powers, reciprocal
+from models_jax.scan import linear_scan
+from ssm.lengths import chunk_length, largest_divisor
 
-Pair = tuple[Array, Array]  # real and imaginary part
-
-
-def multiply(x: Pair, y: Pair) -> Pair:
-    return x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]
+PIECE = 1 << 22  # complex states of the channels that ``scanned`` works on together: 32 MiB
 
 
-def reciprocal(x: Pair, eps: float) -> Pair:
-    """conj(x) / (|x|^2 + eps)."""
-    size = x[0] * x[0] + x[1] * x[1] + eps
-    return x[0] / size, -x[1] / size
+def scanned(u: Array, root: Pair, factor: Pair) -> Array:
+    """Forward in time, some channels at a time: their states are B x L x S numbers each, made anew backwards."""
+    batch, length, channels = u.shape
+    read = jnp.stack([factor[0], -factor[1]], 1)  # (H, 2, S)
+    width = largest_divisor(channels, PIECE // (batch * length * read.shape[-1]))
 
+    @jax.checkpoint
+    def some(part: tuple[Array, Array, Array]) -> Array:
+        u, a, read = part  # (B, L, width), (width, S), (width, 2, S)
+        entered = jnp.broadcast_to(u[..., None], (*u.shape, a.shape[-1])).reshape(batch, length, -1)
+        states = linear_scan(a.reshape(-1), jnp.concatenate([entered, jnp.zeros_like(entered)], -1))
+        return jnp.einsum("blphs,hps->blh", states.reshape(batch, length, 2, *a.shape), read)
 
-def exponential(x: Pair) -> Pair:
-    grown = jnp.exp(x[0])
-    return grown * jnp.cos(x[1]), grown * jnp.sin(x[1])
-
-
-def exponential_less_one(x: Pair) -> Pair:
-    """exp(x) - 1 without cancellation near 0: expm1(a) cos b - 2 sin^2(b / 2) + i exp(a) sin b."""
-    half = jnp.sin(0.5 * x[1])
-    return jnp.expm1(x[0]) * jnp.cos(x[1]) - 2.0 * half * half, jnp.exp(x[0]) * jnp.sin(x[1])
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def powers(x: Pair, count: int) -> Pair:
-    """x^0 ... x^(count - 1) along a new last axis, by doubling: a sine and a cosine cost as much as 20 products."""
-    table = jnp.ones_like(x[0])[..., None], jnp.zeros_like(x[1])[..., None]
-    x = x[0][..., None], x[1][..., None]
-    while table[0].shape[-1] < count:
-        table = tuple(jnp.concatenate(halves, -1) for halves in zip(table, multiply(table, x), strict=True))
-        x = multiply(x, x)
-    return table[0][..., :count], table[1][..., :count]
-
-
-def _keep_table(x: Pair, count: int) -> tuple[Pair, Pair]:
-    table = powers(x, count)
-    return table, table
-
-
-def _powers_backward(count: int, table: Pair, grad: Pair) -> tuple[Pair]:
-    # x^j has derivative j x^(j - 1): one sum instead of the doublings run backwards
-    real, imag = table[0][..., :-1], table[1][..., :-1]
-    g_real, g_imag = (jnp.arange(1, count, dtype=g.dtype) * g[..., 1:] for g in grad)
-    return (((real * g_real + imag * g_imag).sum(-1), (real * g_imag - imag * g_real).sum(-1)),)
-
-
-powers.defvjp(_keep_table, _powers_backward)
+    parts = (
+        jnp.moveaxis(u.reshape(batch, length, -1, width), 2, 0),
+        *(t.reshape(-1, width, *t.shape[1:]) for t in (lax.complex(*root), read)),
+    )
+    return jnp.moveaxis(lax.map(some, parts), 0, 2).reshape(u.shape)
 
 
 class DSSLayer(Layer):
@@ -72,8 +46,16 @@ class DSSLayer(Layer):
 
     name = "dss"
 
-    def __call__(self, u: Array) -> Array:
-        return convolve(u, self.kernels(u.shape[1]), self.D[...])
+    def over_sequence(self, u: Array) -> Array:
+        if self.options.chosen == "fft":
+            return convolve(u, self.kernels(u.shape[1]), self.D[...])
+        run = chunked_convolve if self.options.chosen == "chunked" else scanned
+        step, factor, _ = self.weights()
+        root = exponential(step)
+        y = self.D[...] * u + run(u, root, (factor[0][0], factor[1][0]))
+        if self.options.bidirectional:
+            y = y + run(u[:, ::-1], root, (factor[0][1], factor[1][1]))[:, ::-1]
+        return y
 
     def eigenvalues(self) -> Pair:
         """lambda (1 or H, S)."""

@@ -6,13 +6,15 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import Array
+from jax import Array, lax
 from jax.typing import DTypeLike
 
 from ssm.checks import split_settings
+from ssm.lengths import chunk_length
 from ssm.network import mathematics
 
 Constants = dict[str, Array]
@@ -65,9 +67,32 @@ class Layer(nnx.Module):
         self.options = module.Options(d_model, n, l_max, **settings)
         hold(self, module.initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
-    @abstractmethod
     def __call__(self, u: Array) -> Array:
-        """u (B, L, H) -> y (B, L, H), any length L."""
+        """u (B, L, H) -> y (B, L, H), any length L, by the algorithm that the options choose."""
+        return self.recurrent(u) if self.options.chosen == "recurrent" else self.over_sequence(u)
+
+    @abstractmethod
+    def over_sequence(self, u: Array) -> Array:
+        """The forward pass by any algorithm but the step form."""
+
+    def recurrent(self, u: Array) -> Array:
+        """The forward pass by the step form; for the derivative, the steps of a chunk are taken anew."""
+        constants = self.discretised()
+        size = chunk_length(u.shape[1])
+        chunks = -(-u.shape[1] // size)
+        padded = jnp.pad(u, ((0, 0), (0, chunks * size - u.shape[1]), (0, 0)))
+
+        def step(state: State, u: Array) -> tuple[State, Array]:
+            y, state = self.step(u, state, constants)
+            return state, y
+
+        @jax.checkpoint
+        def steps(state: State, u: Array) -> tuple[State, Array]:
+            return lax.scan(step, state, u)
+
+        inputs = padded.swapaxes(0, 1).reshape(chunks, size, *u[:, 0].shape)
+        _, outputs = lax.scan(steps, self.initial_state(len(u)), inputs)
+        return outputs.reshape(-1, *u[:, 0].shape).swapaxes(0, 1)[:, : u.shape[1]]
 
     @abstractmethod
     def discretised(self) -> Constants:

@@ -50,7 +50,7 @@ class S4Layer(Layer):
 
     name = "s4"
 
-    def __call__(self, u: Array) -> Array:
+    def over_sequence(self, u: Array) -> Array:
         return convolve(u, self.kernels(u.shape[1]), self.D[...])
 
     def decay(self) -> Array:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array, lax
 
+from models_jax.chunks import chunked_scan
+from models_jax.conv import transform_scan
 from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirectional
 from models_jax.network import Block, SequenceModel
 from models_jax.scan import complex_view, linear_scan, real_view
@@ -16,13 +18,20 @@ class S5Layer(Layer):
 
     name = "s5"
 
-    def __call__(self, u: Array) -> Array:
+    def over_sequence(self, u: Array) -> Array:
         lam_bar, b_bar = self.discrete()
         entered = u @ real_view(b_bar.T)  # (B, L, 2 S)
-        y = linear_scan(lam_bar, entered) @ self.output("C")
+        y = self.states(lam_bar, entered) @ self.output("C")
         if self.options.bidirectional:
-            y = y + linear_scan(lam_bar, entered, True) @ self.output("C2")
+            y = y + self.states(lam_bar, entered, reverse=True) @ self.output("C2")
         return y + self.D[...] * u
+
+    def states(self, a: Array, b: Array, reverse: bool = False) -> Array:
+        """x_l = a x_{l-1} + b_l by the chosen algorithm: a (S,) complex, b (B, L, 2 S) real -> (B, L, 2 S)."""
+        if self.options.chosen == "scan":
+            return linear_scan(a, b, reverse)
+        run = chunked_scan if self.options.chosen == "chunked" else transform_scan
+        return run(a, b[:, ::-1])[:, ::-1] if reverse else run(a, b)
 
     def discrete(self) -> tuple[Array, Array]:
         """Lambda_bar (S,), B_bar (S, H), complex."""

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ssm.lengths import chunk_length
+from ssm.lengths import chunk_length, largest_divisor
 
 PIECE = 1 << 20  # real numbers of the sequences that are scanned together: 4 MiB in float32
 
@@ -30,8 +30,7 @@ def complex_view(halves: Array) -> Array:
 def in_pieces(x: Array) -> Array:
     """(B, L, M) -> (pieces, b, L, M): whole numbers of sequences, together about PIECE elements."""
     batch, length, features = x.shape
-    most = batch if jax.default_backend() != "cpu" else max(1, PIECE // (length * features))
-    some = next(count for count in range(min(most, batch), 0, -1) if batch % count == 0)
+    some = largest_divisor(batch, batch if jax.default_backend() != "cpu" else PIECE // (length * features))
     return x.reshape(batch // some, some, length, features)
 
 

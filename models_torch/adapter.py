@@ -147,6 +147,9 @@ class Trainer:
         # From pinned memory the copy to a GPU does not stop the host.
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
+    def compile(self, batch: Pair) -> None:
+        """Nothing: torch.compile compiles in the first call, and the eager form not at all."""
+
     def train_step(self, batch: Pair, scale: float) -> torch.Tensor:
         self.model.train()
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from models_torch.pairs import powers
+from models_torch.scan import complex_view, real_view
 from ssm.lengths import transform_length
 
 PIECE = 1 << 19  # elements of one stage of one piece: 2 MiB in float32
@@ -95,6 +97,18 @@ def _derivative(ctx, grad: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor, Te
 
 
 _convolve.register_autograd(_derivative, setup_context=_keep)
+
+
+def transform_scan(a: Tensor, b: Tensor) -> Tensor:
+    """x_l = a x_{l-1} + b_l from x = 0, each state's recurrence as a complex convolution with its powers.
+
+    a (S,) complex, b (B, L, 2 S) real, laid out by ``scan.real_view`` -> the same. Differentiated by PyTorch itself.
+    """
+    length = b.shape[1]
+    size = transform_length(2 * length - 1)
+    kernel = torch.complex(*powers((a.real, a.imag), length))
+    b_f = torch.fft.fft(complex_view(b), n=size, dim=1)
+    return real_view(torch.fft.ifft(b_f * torch.fft.fft(kernel.T, n=size, dim=0), dim=1)[:, :length])
 
 
 def convolve(u: Tensor, kernels: Tensor, d: Tensor) -> Tensor:

@@ -8,61 +8,32 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from models_torch.chunks import chunked_convolve
 from models_torch.conv import convolve
 from models_torch.layer import Constants, Layer, State, refuse_bidirectional
 from models_torch.network import Block, SequenceModel
+from models_torch.pairs import Pair, exponential, exponential_less_one, multiply, powers, reciprocal
+from models_torch.scan import linear_scan, real_view
 from ssm.lengths import chunk_length
 
-Pair = tuple[Tensor, Tensor]  # real and imaginary part
+PIECE = 1 << 22  # complex states of the channels that ``scanned`` works on together: 32 MiB
 
 
-def multiply(x: Pair, y: Pair) -> Pair:
-    return x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]
+def scanned(u: Tensor, root: Pair, factor: Pair) -> Tensor:
+    """Forward in time, some channels at a time: their states are B x L x S numbers each, made anew backwards."""
+    a = torch.complex(*root)
+    read = real_view(torch.complex(factor[0], -factor[1]))
 
+    def some(u: Tensor, a: Tensor, read: Tensor) -> Tensor:
+        entered = real_view(torch.complex(u, torch.zeros_like(u))[..., None].expand(*u.shape, a.shape[-1]))
+        states = linear_scan(a.flatten(), entered.flatten(2)).view(entered.shape)
+        return torch.einsum("blhs,hs->blh", states, read)
 
-def reciprocal(x: Pair, eps: float) -> Pair:
-    """conj(x) / (|x|^2 + eps)."""
-    size = x[0] * x[0] + x[1] * x[1] + eps
-    return x[0] / size, -x[1] / size
-
-
-def exponential(x: Pair) -> Pair:
-    grown = x[0].exp()
-    return grown * x[1].cos(), grown * x[1].sin()
-
-
-def exponential_less_one(x: Pair) -> Pair:
-    """exp(x) - 1 without cancellation near 0: expm1(a) cos b - 2 sin^2(b / 2) + i exp(a) sin b."""
-    half = (0.5 * x[1]).sin()
-    return x[0].expm1() * x[1].cos() - 2.0 * half * half, x[0].exp() * x[1].sin()
-
-
-def powers(x: Pair, count: int) -> Pair:
-    """x^0 ... x^(count - 1) along a new last axis, by doubling: a sine and a cosine cost as much as 20 products."""
-    return Powers.apply(*x, count)
-
-
-class Powers(torch.autograd.Function):
-    """The doublings, and their derivative: x^j has j x^(j - 1), one sum instead of the doublings run backwards."""
-
-    @staticmethod
-    def forward(ctx, real: Tensor, imag: Tensor, count: int) -> Pair:
-        table = torch.ones_like(real)[..., None], torch.zeros_like(imag)[..., None]
-        x = real[..., None], imag[..., None]
-        while table[0].shape[-1] < count:
-            table = tuple(torch.cat(halves, -1) for halves in zip(table, multiply(table, x), strict=True))
-            x = multiply(x, x)
-        table = table[0][..., :count], table[1][..., :count]
-        ctx.save_for_backward(*table)
-        return table
-
-    @staticmethod
-    def backward(ctx, *grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        real, imag = (t[..., :-1] for t in ctx.saved_tensors)
-        count = torch.arange(1, grad[0].shape[-1], dtype=real.dtype, device=real.device)
-        g_real, g_imag = (count * g[..., 1:] for g in grad)
-        return (real * g_real + imag * g_imag).sum(-1), (real * g_imag - imag * g_real).sum(-1), None
+    width = max(1, PIECE // (u.shape[0] * u.shape[1] * a.shape[-1]))
+    parts = zip(u.split(width, -1), a.split(width), read.split(width), strict=True)
+    return torch.cat([checkpoint(some, *part, use_reentrant=False) for part in parts], -1)
 
 
 class DSSLayer(Layer):
@@ -70,8 +41,16 @@ class DSSLayer(Layer):
 
     name = "dss"
 
-    def forward(self, u: Tensor) -> Tensor:
-        return convolve(u, self.kernels(u.shape[1]), self.D)
+    def over_sequence(self, u: Tensor) -> Tensor:
+        if self.options.chosen == "fft":
+            return convolve(u, self.kernels(u.shape[1]), self.D)
+        run = chunked_convolve if self.options.chosen == "chunked" else scanned
+        step, factor, _ = self.weights()
+        root = exponential(step)
+        y = self.D * u + run(u, root, (factor[0][0], factor[1][0]))
+        if self.options.bidirectional:
+            y = y + run(u.flip(1), root, (factor[0][1], factor[1][1])).flip(1)
+        return y
 
     def eigenvalues(self) -> Pair:
         """lambda (1 or H, S)."""

@@ -9,8 +9,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ssm.checks import split_settings
+from ssm.lengths import chunk_length
 from ssm.network import mathematics
 
 Constants = dict[str, Tensor]
@@ -54,9 +56,29 @@ class Layer(nn.Module, ABC):
         self.options = module.Options(d_model, n, l_max, **settings)
         hold(self, module.initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
 
-    @abstractmethod
     def forward(self, u: Tensor) -> Tensor:
-        """u (B, L, H) -> y (B, L, H), any length L."""
+        """u (B, L, H) -> y (B, L, H), any length L, by the algorithm that the options choose."""
+        return self.recurrent(u) if self.options.chosen == "recurrent" else self.over_sequence(u)
+
+    @abstractmethod
+    def over_sequence(self, u: Tensor) -> Tensor:
+        """The forward pass by any algorithm but the step form."""
+
+    def recurrent(self, u: Tensor) -> Tensor:
+        """The forward pass by the step form; for the derivative, the steps of a chunk are taken anew."""
+        constants, state, outputs = self.discretised(), self.initial_state(len(u)), []
+        for chunk in u.split(chunk_length(u.shape[1]), 1):
+            y, state = checkpoint(self.steps, chunk, state, constants, use_reentrant=False)
+            outputs.append(y)
+        return torch.cat(outputs, 1)
+
+    def steps(self, u: Tensor, state: State, constants: Constants) -> tuple[Tensor, State]:
+        """``step`` over all steps of u (B, L, H)."""
+        outputs = []
+        for index in range(u.shape[1]):
+            y, state = self.step(u[:, index], state, constants)
+            outputs.append(y)
+        return torch.stack(outputs, 1), state
 
     @abstractmethod
     def discretised(self) -> Constants:

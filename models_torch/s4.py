@@ -29,7 +29,7 @@ class S4Layer(Layer):
 
     name = "s4"
 
-    def forward(self, u: Tensor) -> Tensor:
+    def over_sequence(self, u: Tensor) -> Tensor:
         return convolve(u, self.kernels(u.shape[1]), self.D)
 
     def decay(self) -> Tensor:

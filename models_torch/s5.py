@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models_torch.chunks import chunked_scan
+from models_torch.conv import transform_scan
 from models_torch.layer import Constants, Layer, refuse_bidirectional
 from models_torch.network import Block, SequenceModel
-from models_torch.scan import linear_scan
+from models_torch.scan import complex_view, linear_scan, real_view
 from ssm.s5 import LEAST_DECAY
 
 
@@ -16,13 +18,20 @@ class S5Layer(Layer):
 
     name = "s5"
 
-    def forward(self, u: Tensor) -> Tensor:
+    def over_sequence(self, u: Tensor) -> Tensor:
         lam_bar, b_bar = self.discrete()
-        entered = complex_view(u @ real_view(b_bar.T))  # (B, L, S)
-        y = read_out(linear_scan(lam_bar, entered), self.output("C"))
+        entered = u @ real_view(b_bar.T)  # (B, L, 2 S)
+        y = self.states(lam_bar, entered) @ self.output("C")
         if self.options.bidirectional:
-            y = y + read_out(linear_scan(lam_bar, entered, reverse=True), self.output("C2"))
+            y = y + self.states(lam_bar, entered, reverse=True) @ self.output("C2")
         return y + self.D * u
+
+    def states(self, a: Tensor, b: Tensor, reverse: bool = False) -> Tensor:
+        """x_l = a x_{l-1} + b_l by the chosen algorithm: a (S,) complex, b (B, L, 2 S) real -> (B, L, 2 S)."""
+        if self.options.chosen == "scan":
+            return linear_scan(a, b, reverse)
+        run = chunked_scan if self.options.chosen == "chunked" else transform_scan
+        return run(a, b.flip(1)).flip(1) if reverse else run(a, b)
 
     def discrete(self) -> tuple[Tensor, Tensor]:
         """Lambda_bar (S,), B_bar (S, H), complex."""
@@ -55,22 +64,7 @@ class S5Layer(Layer):
 
     def step(self, u: Tensor, state: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
         state = constants["decay"] * state + complex_view(u @ constants["enter"])
-        return read_out(state, constants["output"]) + self.D * u, state
-
-
-def real_view(matrix: Tensor) -> Tensor:
-    """(M, S) complex -> (M, 2 S) real: real and imaginary parts in pairs, as complex numbers are stored."""
-    return torch.view_as_real(matrix.resolve_conj()).flatten(-2)
-
-
-def complex_view(pairs: Tensor) -> Tensor:
-    """(..., 2 S) real -> (..., S) complex, the inverse of ``real_view``."""
-    return torch.view_as_complex(pairs.unflatten(-1, (-1, 2)))
-
-
-def read_out(states: Tensor, output: Tensor) -> Tensor:
-    """Re(C x): states (..., S) complex, output (2 S, H) -> (..., H), one real product."""
-    return real_view(states) @ output
+        return real_view(state) @ constants["output"] + self.D * u, state
 
 
 class S5Block(Block):

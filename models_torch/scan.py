@@ -1,4 +1,8 @@
-"""The linear recurrence x_l = a x_{l-1} + b_l over a whole sequence, in chunks, with its exact derivative."""
+"""The linear recurrence x_l = a x_{l-1} + b_l over a whole sequence, in chunks, with its exact derivative.
+
+The sequences come and go as real numbers, as the matrix products around need and give them; a few of them are carried
+through all stages at a time, so that what is between stays in the cache.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,18 @@ from torch import Tensor
 
 from ssm.lengths import chunk_length
 
-PIECE = (
-    1 << 19
-)  # elements of the sequences that are scanned together: 4 MiB of complex64, so that they stay in the cache
+PIECE = 1 << 19  # elements of the sequences that are scanned together: 4 MiB of complex64
+ROWS = 1 << 10  # products summed one after the other: more would cost float32's sums a digit
+
+
+def real_view(matrix: Tensor) -> Tensor:
+    """(..., S) complex -> (..., 2 S) real: real and imaginary parts in pairs, as complex numbers are stored."""
+    return torch.view_as_real(matrix.resolve_conj()).flatten(-2)
+
+
+def complex_view(pairs: Tensor) -> Tensor:
+    """(..., 2 S) real -> (..., S) complex, the inverse of ``real_view``."""
+    return torch.view_as_complex(pairs.contiguous().unflatten(-1, (-1, 2)))
 
 
 def scan_all(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
@@ -50,7 +63,7 @@ def scan_chunks(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
 
 @torch.library.custom_op("ssm_bench::linear_scan", mutates_args=())
 def _linear_scan(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
-    return scan_all(a, b, reverse)
+    return real_view(scan_all(a, complex_view(b), reverse))
 
 
 @_linear_scan.register_fake
@@ -61,12 +74,13 @@ def _(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
 @torch.library.custom_op("ssm_bench::linear_scan_backward", mutates_args=())
 def _backward(grad: Tensor, a: Tensor, x: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
     # the adjoint recurrence runs the other way with the conjugate of a
-    d_b = scan_all(a.conj_physical(), grad, not reverse)
+    d_b = scan_all(a.conj_physical(), complex_view(grad), not reverse)
     here, before = (slice(None, -1), slice(1, None)) if reverse else (slice(1, None), slice(None, -1))
     d_a = torch.zeros_like(a)
-    for x_one, d_one in zip(x, d_b, strict=True):  # a sequence at a time stays in the cache
-        d_a += torch.linalg.vecdot(x_one[before], d_one[here], dim=0)
-    return d_a, d_b
+    for x_one, d_one in zip(complex_view(x), d_b, strict=True):  # a sequence at a time stays in the cache
+        for x_rows, d_rows in zip(x_one[before].split(ROWS), d_one[here].split(ROWS), strict=True):
+            d_a += torch.linalg.vecdot(x_rows, d_rows, dim=0)
+    return d_a, real_view(d_b)
 
 
 @_backward.register_fake
@@ -87,5 +101,8 @@ _linear_scan.register_autograd(_derivative, setup_context=_keep)
 
 
 def linear_scan(a: Tensor, b: Tensor, reverse: bool = False) -> Tensor:
-    """x_l = a x_{l-1} + b_l from x = 0, or from the end when ``reverse``: a (S,), b (B, L, S) complex -> (B, L, S)."""
+    """x_l = a x_{l-1} + b_l from x = 0, or from the end when ``reverse``.
+
+    a (S,) complex; b (B, L, 2 S) real, laid out as ``real_view`` does -> (B, L, 2 S), in the same layout.
+    """
     return _linear_scan(a, b, reverse)

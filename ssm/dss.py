@@ -13,10 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssm import hippo
+from ssm.algorithms import check_algorithm
 from ssm.checks import check_choice, check_flag, check_number, check_steps, check_whole
 from ssm.counts import convolution
 
 VARIANTS = ("exp", "softmax")
+# softmax: states may grow (Re lambda > 0), and only its kernel and its step form are safe then
+ALGORITHMS = {"exp": ("fft", "chunked", "scan", "recurrent"), "softmax": ("fft", "recurrent")}
 INITS = ("hippo", "random")
 SSM_NAMES = frozenset({"Lambda_re", "Lambda_im", "log_dt"})
 
@@ -30,7 +33,7 @@ class Options:
     n: state size N. conj_sym: store N/2 conjugate pairs (N even) and take twice the real part, or store N free complex
     states and take the real part. init: Lambda from the HiPPO-LegS skew part (positive imaginary half) or random.
     tied: one Lambda for all channels, or one a channel. eps keeps the softmax's reciprocal finite at the poles of its
-    normaliser: 1 / x is taken as conj(x) / (|x|^2 + eps).
+    normaliser: 1 / x is taken as conj(x) / (|x|^2 + eps). algorithm: see ssm.algorithms; auto is TODO
     """
 
     d_model: int
@@ -42,6 +45,7 @@ class Options:
     tied: bool = True
     eps: float = 1e-20
     bidirectional: bool = False
+    algorithm: str = "auto"
     dt_min: float = 1e-3
     dt_max: float = 1e-1
 
@@ -60,7 +64,13 @@ class Options:
         check_flag("tied", self.tied)
         check_number("eps", self.eps, 0.0)
         check_flag("bidirectional", self.bidirectional)
+        check_algorithm(self.algorithm, ALGORITHMS[self.variant], self.bidirectional)
         check_steps(self.dt_min, self.dt_max)
+
+    @property
+    def chosen(self) -> str:
+        """The algorithm that runs."""
+        return "fft" if self.algorithm == "auto" else self.algorithm
 
     @property
     def stored(self) -> int:

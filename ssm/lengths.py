@@ -26,6 +26,11 @@ def transform_length(least: int) -> int:
     return best
 
 
+def largest_divisor(number: int, most: int) -> int:
+    """The largest divisor of ``number`` that is at most ``most`` (at least 1): pieces of one size, none left over."""
+    return next(size for size in range(max(1, min(most, number)), 0, -1) if number % size == 0)
+
+
 def chunk_length(length: int) -> int:
     """About the square root: as many steps within a chunk as there are chunks."""
     return max(1, math.isqrt(max(0, length - 1)) + 1)

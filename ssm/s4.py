@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssm import hippo
+from ssm.algorithms import check_algorithm
 from ssm.checks import check_choice, check_flag, check_steps, check_whole
 from ssm.counts import convolution, real_transform
 from ssm.discretise import bilinear
 
 REAL_PARTS = ("exp", "clip")
+ALGORITHMS = ("fft", "recurrent")  # the others need a diagonal state matrix
 LEAST_DECAY = 1e-4  # real_part=clip keeps Re Lambda at or below -LEAST_DECAY
 # legt and fourier have Re Lambda = 0: they start a little below, because at a pole on the circle Woodbury's correction
 # cancels (with 1e-4 the gradient of Lambda keeps 7 digits of float64 instead of 12, and none of float32)
@@ -34,7 +36,8 @@ class Options:
 
     n: real state size N, even (N/2 conjugate pairs are stored). init: HiPPO measure of A and B. rank: columns of the
     low-rank correction. tied: one (Lambda, P, B) for all channels, or one a channel. real_part: Re Lambda is
-    -exp(Lambda_re), or Lambda_re clipped at -1e-4. dt is drawn log-uniformly in [dt_min, dt_max], one a channel.
+    -exp(Lambda_re), or Lambda_re clipped at -1e-4. algorithm: see ssm.algorithms; auto is
+    fft. dt is drawn log-uniformly in [dt_min, dt_max], one a channel.
     """
 
     d_model: int
@@ -45,6 +48,7 @@ class Options:
     tied: bool = True
     real_part: str = "exp"
     bidirectional: bool = False
+    algorithm: str = "auto"
     dt_min: float = 1e-3
     dt_max: float = 1e-1
 
@@ -66,7 +70,13 @@ class Options:
         check_flag("tied", self.tied)
         check_choice("real_part", self.real_part, REAL_PARTS)
         check_flag("bidirectional", self.bidirectional)
+        check_algorithm(self.algorithm, ALGORITHMS, self.bidirectional)
         check_steps(self.dt_min, self.dt_max)
+
+    @property
+    def chosen(self) -> str:
+        """The algorithm that runs."""
+        return "fft" if self.algorithm == "auto" else self.algorithm
 
 
 def initial(options: Options, rng: np.random.Generator) -> dict[str, np.ndarray]:

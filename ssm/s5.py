@@ -13,9 +13,11 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from ssm import hippo
+from ssm.algorithms import check_algorithm
 from ssm.checks import check_choice, check_flag, check_number, check_steps, check_whole
 from ssm.discretise import METHODS, bilinear_diagonal, zoh_diagonal
 
+ALGORITHMS = ("fft", "chunked", "scan", "recurrent")
 C_INITS = ("trunc_standard_normal", "lecun_normal", "complex_normal")
 LEAST_DECAY = 1e-4  # clip_eigs keeps Re Lambda at or below -LEAST_DECAY
 SSM_NAMES = frozenset({"Lambda_re", "Lambda_im", "B_re", "B_im", "log_dt"})
@@ -30,7 +32,8 @@ class Options:
     n: latent state size P. blocks: J, the HiPPO-N blocks on the diagonal (P divisible by J). conj_sym: store P/2
     conjugate pairs and take twice the real part. clip_eigs: keep Re Lambda at or below -1e-4. discretisation: zoh or
     bilinear. c_init: how C is drawn. dt_global: one step for all states. step_rescale multiplies every step (to run at
-    another sampling rate). bidirectional: a second C reads the states scanned backwards.
+    another sampling rate). bidirectional: a second C reads the states scanned backwards. algorithm: see
+    ssm.algorithms; auto is scan.
     """
 
     d_model: int
@@ -44,6 +47,7 @@ class Options:
     dt_global: bool = False
     step_rescale: float = 1.0
     bidirectional: bool = False
+    algorithm: str = "auto"
     dt_min: float = 1e-3
     dt_max: float = 1e-1
 
@@ -69,7 +73,13 @@ class Options:
         check_flag("dt_global", self.dt_global)
         check_number("step_rescale", self.step_rescale, 0.0, open_low=True)
         check_flag("bidirectional", self.bidirectional)
+        check_algorithm(self.algorithm, ALGORITHMS, self.bidirectional)
         check_steps(self.dt_min, self.dt_max)
+
+    @property
+    def chosen(self) -> str:
+        """The algorithm that runs."""
+        return "scan" if self.algorithm == "auto" else self.algorithm
 
     @property
     def stored(self) -> int:

@@ -37,6 +37,12 @@ LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("s5", {"clip_eigs": True, "c_init": "complex_normal", "step_rescale": 2.0}),
     ("s5", {"bidirectional": True, "blocks": 4}),
     ("s5", {"bidirectional": True, "c_init": "complex_normal"}),
+    ("s4", {"algorithm": "recurrent"}),
+    *(("dss", {"algorithm": name, "tied": False}) for name in ("chunked", "scan", "recurrent")),
+    *(("dss", {"algorithm": name, "bidirectional": True}) for name in ("chunked", "scan")),
+    ("dss", {"algorithm": "recurrent", "variant": "softmax"}),
+    *(("s5", {"algorithm": name}) for name in ("fft", "chunked", "recurrent")),
+    *(("s5", {"algorithm": name, "bidirectional": True}) for name in ("fft", "chunked")),
 ]
 
 NETWORKS: list[dict[str, Any]] = [

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from numpy_framework import NumpyTrainer
 
 from bench.memory import PeakMeter
@@ -36,6 +39,28 @@ def test_peak_counts_from_the_baseline_and_steady_peak_leaves_the_first_call_out
         assert 50 * 2**20 <= section["steady_peak_bytes"] < 90 * 2**20
     assert section["source"].startswith("resident")
     assert section["compiled_bytes"] is None
+
+
+FREED = """
+import sys
+sys.path[:0] = [{root!r}]
+from bench import machine
+blocks = [bytes(2000) for _ in range(100_000)]  # 200 MB in blocks too small to be given back one by one
+last = bytes(2000)  # at the heap's end, so that the end cannot simply move
+del blocks
+kept = machine.resident_bytes()
+machine.release_freed()
+print(kept - machine.resident_bytes())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no malloc_trim")
+def test_freed_memory_goes_back_to_the_system():
+    script = FREED.format(root=str(ROOT))
+    environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=68719476736"}  # as in a worker
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    assert int(done.stdout) > 100 * 2**20
 
 
 def test_a_device_that_counts_for_itself_is_believed():

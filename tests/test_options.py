@@ -27,6 +27,10 @@ from ssm.network import network_options
         ("s5", {"n_blocks": True}, r"n_blocks=True: must be a whole number"),
         ("s6", {}, r"model='s6': there is no ssm/s6\.py"),
         ("s4", {"collapse": True, "readout": "mean"}, r"collapse=True: stands for a readout.*give only one"),
+        ("s4", {"algorithm": "scan"}, r"algorithm='scan': must be one of auto, fft, recurrent"),
+        ("dss", {"algorithm": "chunk"}, r"algorithm='chunk': must be one of auto.*did you mean chunked"),
+        ("dss", {"algorithm": "chunked", "variant": "softmax"}, r"algorithm='chunked': must be one of auto, fft, "),
+        ("s5", {"algorithm": "recurrent", "bidirectional": True}, r"algorithm='recurrent': a step.*algorithm=auto or"),
         ("s5", {"step_rescale": 0}, r"step_rescale=0: must be a number in \(0"),
     ],
 )

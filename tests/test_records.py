@@ -71,7 +71,7 @@ def certificate() -> dict:
     entry = {"error": 1e-8, "bound": 1e-4, "worst": "logits"}
     names = ("outputs", "logits", "loss", "gradients", "parameters_1", "parameters_10")
     return {
-        **{"schema": 1, "id": "s4-abc", "created": "2025-01-01T00:00:00+00:00", "passed": True},
+        **{"schema": 2, "id": "s4-abc", "created": "2025-01-01T00:00:00+00:00", "passed": True},
         **{"precision": "fp32", "model": "s4", "config": {"n": 64}, "config_hash": "c", "code_hash": "h"},
         **{"versions": {"torch": "2", "jax": "0"}, "machine": {"cpu": "x"}, "error": 1e-8},
         "errors": {name: entry for name in names},
@@ -136,7 +136,7 @@ def test_a_new_record_is_not_ok_until_it_is_said_so(tmp_path):
         ({"status": "done"}, "status: 'done'"),
         ({"status": "failed"}, "message: None"),
         ({"message": "hm"}, "message: 'hm'"),
-        ({"schema": 2}, "schema: 2 is unknown"),
+        ({"schema": 3}, "schema: 3 is unknown"),
         ({"seed": "1"}, "seed: a whole number"),
         ({"seed": None}, "seed: null"),
         ({"id": "../../etc"}, "id: "),
@@ -195,7 +195,7 @@ def test_damaged_and_foreign_files_are_reported_by_name_and_the_rest_is_read(tmp
     (tmp_path / "empty.json").write_text("")
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe{")
     (tmp_path / "list.json").write_text("[]")
-    (tmp_path / "future.json").write_text(text.replace('"schema": 1', '"schema": 9'))
+    (tmp_path / "future.json").write_text(text.replace('"schema": 2', '"schema": 9'))
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "copy.json").write_text(text)
     (tmp_path / ".hidden.json").write_text("{")
@@ -207,6 +207,17 @@ def test_damaged_and_foreign_files_are_reported_by_name_and_the_rest_is_read(tmp
         assert sum(f"{name}.json" in warning for warning in warnings) == 1
     with pytest.raises(records.RecordError, match="schema: 9 is unknown"):
         records.read_record(tmp_path / "future.json")
+
+
+def test_a_record_of_schema_1_is_read_without_an_algorithm(tmp_path):
+    path = records.write_record(full_record(), tmp_path)
+    old = json.loads(path.read_text())
+    del old["algorithm"]
+    path.write_text(json.dumps(old | {"schema": 1}))
+    assert records.read_record(path)["algorithm"] is None
+    (tmp_path / "bad.json").write_text(json.dumps(old))  # schema 2 says it
+    with pytest.raises(records.RecordError, match="algorithm: missing"):
+        records.read_record(tmp_path / "bad.json")
 
 
 def test_recursion_is_asked_for(tmp_path):

@@ -5,6 +5,7 @@ without a form too.
 from __future__ import annotations
 
 import gc
+import time
 
 import jax
 import numpy as np
@@ -61,6 +62,17 @@ def test_first_call_and_compilation_stand_apart():
     assert 0.2 <= timing["first_call_seconds"]["train_step"] < 0.3
     assert 0.18 <= timing["compile_seconds"]["median"] < 0.3
     assert max(timing["train_step_seconds"]["samples"]) < 0.05
+
+
+def test_what_is_compiled_ahead_counts_as_compilation():
+    class Ahead(SlowTrainer):
+        def compile(self, batch):
+            assert not self.scales  # before the first step
+            time.sleep(0.2)
+
+    timing = measure(Ahead(), phases=["train_step"])["timing"]
+    assert 0.2 <= timing["first_call_seconds"]["train_step"] < 0.3
+    assert 0.18 <= timing["compile_seconds"]["median"] < 0.3
 
 
 def test_rounds_wait_once():
