@@ -116,6 +116,7 @@ def _check_root(config: Mapping[str, Any]) -> None:
         "threads": _optional(check_whole),
         "results_dir": _text,
         "data_dir": _text,
+        "compile_cache": _optional(_text),
         "certificate": partial(check_choice, choices=CERTIFICATES),
         "resume": check_flag,
         "debug": check_flag,

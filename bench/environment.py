@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 # glibc returns large blocks to the kernel at once, so that each step touches its pages anew: up to half of a CPU step.
 # Kept blocks in huge pages fault in the first step only, for both frameworks. Other C libraries ignore this.
@@ -18,8 +19,12 @@ ALLOCATOR = {
 _POOLS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS")
 
 
-def environment(threads: int, device: str, precision: str, base: Mapping[str, str]) -> dict[str, str]:
-    """The worker's variables. device: what the run uses (cpu, gpu); the frameworks get no choice."""
+def environment(
+    threads: int, device: str, precision: str, base: Mapping[str, str], compile_cache: str | None = None
+) -> dict[str, str]:
+    """The worker's variables. device: what the run uses (cpu, gpu); the frameworks get no choice. compile_cache: the
+    folder where compilers find and keep programs; None: every run compiles anew, whatever the frameworks' defaults.
+    """
     result = {**ALLOCATOR, **base}  # who sets GLIBC_TUNABLES has a reason
     result |= {f"{pool}_NUM_THREADS": str(threads) for pool in _POOLS}
     result["VECLIB_MAXIMUM_THREADS"] = str(threads)
@@ -28,6 +33,15 @@ def environment(threads: int, device: str, precision: str, base: Mapping[str, st
     result["TF_CPP_MIN_LOG_LEVEL"] = base.get("TF_CPP_MIN_LOG_LEVEL", "2")
     result["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     result["JAX_ENABLE_X64"] = "1" if precision == "fp64" else "0"
+    for name in ("JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_FORCE_DISABLE_CACHES"):
+        result.pop(name, None)
+    if compile_cache is None:
+        result["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # torch.compile's are on unless this is set
+    else:
+        folder = Path(compile_cache).resolve()
+        result["JAX_COMPILATION_CACHE_DIR"] = str(folder / "jax")
+        result["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        result["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "torch")
     if device == "gpu":
         result["JAX_PLATFORMS"] = "cuda"
     else:

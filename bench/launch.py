@@ -269,7 +269,9 @@ class _Run:
             "trace": None if trace is None else str(trace),
             "strangers": sorted(strangers - set(own["packages"])),
         }
-        variables = environment(record["threads"], self.checked.device, record["config"]["precision"], os.environ)
+        config = record["config"]
+        cache = config["compile_cache"]
+        variables = environment(record["threads"], self.checked.device, config["precision"], os.environ, cache)
         return Start([sys.executable, str(self.root / "run.py"), "--worker"], json.dumps(job), variables)
 
 

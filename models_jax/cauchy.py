@@ -13,13 +13,13 @@ from jax import Array
 PIECE = 1 << 19  # elements of one temporary: 2 MiB in float32
 
 
-def reciprocals(a: Array, b: Array, kappa: Array, sigma: Array) -> tuple[Array, Array, Array, Array]:
-    """Real and imaginary parts of 1 / ((alpha + i sigma)^2 + beta^2), alpha = kappa a, beta = kappa b; (H, S, F)."""
+def reciprocals(a: Array, b: Array, kappa: Array, sigma: Array) -> tuple[Array, Array]:
+    """q = 1 / ((alpha + i sigma)^2 + beta^2), alpha = kappa a, beta = kappa b; real and imaginary part, (H, S, F)."""
     alpha, beta = kappa[:, None] * a[..., None], kappa[:, None] * b[..., None]
     real = (beta - sigma) * (beta + sigma) + alpha * alpha  # factored: beta is near sigma at resonance
     imag = 2.0 * sigma * alpha
     size = 1.0 / (real * real + imag * imag)
-    return real * size, -imag * size, alpha, beta
+    return real * size, -imag * size
 
 
 def pieces(states: tuple[int, int], points: int) -> tuple[int, int]:
@@ -50,7 +50,7 @@ def join(x: Array, points: int) -> Array:
 
 def forward(terms: Array, a: Array, b: Array, kappa: Array, sigma: Array) -> tuple[tuple[Array, Array], tuple]:
     def piece(at: tuple[Array, Array]) -> tuple[Array, Array]:
-        real, imag, _, _ = reciprocals(a, b, *at)
+        real, imag = reciprocals(a, b, *at)
         return terms @ real, terms @ imag
 
     count, wide = pieces(a.shape, len(sigma))
@@ -76,17 +76,16 @@ def piece_backward(
     terms: Array, a: Array, b: Array, kappa: Array, sigma: Array, g_real: Array, g_imag: Array
 ) -> tuple[Array, Array, Array, Array]:
     """Gradients with regard to terms, a, b, kappa from some frequencies' sums (H, R, wide)."""
-    real, imag, alpha, beta = reciprocals(a, b, kappa, sigma)
+    real, imag = reciprocals(a, b, kappa, sigma)
     d_terms = g_real @ real.mT + g_imag @ imag.mT
     d_real, d_imag = terms.mT @ g_real, terms.mT @ g_imag
-    # q = 1 / m has derivative -q^2; real pairs of conj(q^2) (d_real + i d_imag), sign turned below
+    # dq = -2 q^2 ((alpha + i sigma) d alpha + beta d beta): real pairs of -2 conj(q^2) (d_real + i d_imag)
     square, cross = real * real - imag * imag, 2.0 * real * imag
-    m_real = square * d_real + cross * d_imag
-    m_imag = square * d_imag - cross * d_real
-    d_alpha = -2.0 * (alpha * m_real + sigma * m_imag)
-    d_beta = -2.0 * beta * m_real
-    d_a, d_b = (d_alpha * kappa[:, None]).sum(-1), (d_beta * kappa[:, None]).sum(-1)
-    return d_terms, d_a, d_b, (d_alpha * a[..., None] + d_beta * b[..., None]).sum(1)
+    m_real = -2.0 * (square * d_real + cross * d_imag)
+    m_imag = -2.0 * (square * d_imag - cross * d_real)
+    from_real, from_imag = (m_real @ (kappa * kappa)[..., None])[..., 0], (m_imag @ (kappa * sigma)[..., None])[..., 0]
+    d_kappa = kappa * ((a * a + b * b)[:, None] @ m_real)[:, 0] + sigma * (a[:, None] @ m_imag)[:, 0]
+    return d_terms, a * from_real + from_imag, b * from_real, d_kappa
 
 
 @jax.custom_vjp

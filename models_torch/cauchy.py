@@ -25,13 +25,13 @@ def pieces(like: Tensor, points: int) -> Iterator[tuple[slice, slice]]:
             yield slice(row, row + tall), slice(column, column + wide)
 
 
-def reciprocals(a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Real and imaginary parts of 1 / ((alpha + i sigma)^2 + beta^2), alpha = kappa a, beta = kappa b; (H, S, F)."""
+def reciprocals(a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """q = 1 / ((alpha + i sigma)^2 + beta^2), alpha = kappa a, beta = kappa b; real and imaginary part, (H, S, F)."""
     alpha, beta = kappa[:, None] * a[..., None], kappa[:, None] * b[..., None]
     real = torch.addcmul((beta - sigma) * (beta + sigma), alpha, alpha)  # factored: beta is near sigma at resonance
     imag = (2.0 * sigma) * alpha
     size = torch.addcmul(real * real, imag, imag).reciprocal_()
-    return real.mul_(size), imag.mul_(size).neg_(), alpha, beta
+    return real.mul_(size), imag.mul_(size).neg_()
 
 
 @torch.library.custom_op("ssm_bench::cauchy_sums", mutates_args=())
@@ -39,7 +39,7 @@ def _cauchy_sums(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tens
     channels, rows, _ = terms.shape
     sums = terms.new_empty(2, channels, rows, len(sigma))
     for row, column in pieces(terms, len(sigma)):
-        real, imag, _, _ = reciprocals(a[row], b[row], kappa[row, column], sigma[column])
+        real, imag = reciprocals(a[row], b[row], kappa[row, column], sigma[column])
         sums[0, row, :, column] = terms[row] @ real
         sums[1, row, :, column] = terms[row] @ imag
     return sums
@@ -59,20 +59,20 @@ def _backward(
     )
     for row, column in pieces(terms, len(sigma)):
         k, s = kappa[row, column], sigma[column]
-        real, imag, alpha, beta = reciprocals(a[row], b[row], k, s)
+        real, imag = reciprocals(a[row], b[row], k, s)
         g_real, g_imag = grad[0, row, :, column], grad[1, row, :, column]
         d_terms[row] += torch.baddbmm(g_real @ real.mT, g_imag, imag.mT)
         back = terms[row].mT
         d_real, d_imag = back @ g_real, back @ g_imag
-        # q = 1 / m has derivative -q^2; real pairs of conj(q^2) (d_real + i d_imag), sign turned below
+        # dq = -2 q^2 ((alpha + i sigma) d alpha + beta d beta): real pairs of conj(q^2) (d_real + i d_imag)
         square, cross = torch.addcmul(real * real, imag, imag, value=-1.0), real.mul_(imag).mul_(2.0)
         m_real = torch.addcmul(square * d_real, cross, d_imag)
         m_imag = torch.addcmul(square * d_imag, cross, d_real, value=-1.0)
-        d_alpha = torch.addcmul(m_imag.mul_(s), alpha, m_real).mul_(-2.0)
-        d_beta = beta.mul_(m_real).mul_(-2.0)
-        d_a[row] += (d_alpha @ k[..., None])[..., 0]
-        d_b[row] += (d_beta @ k[..., None])[..., 0]
-        d_kappa[row, column] = (a[row, None] @ d_alpha + b[row, None] @ d_beta)[:, 0]
+        from_real = -2.0 * (m_real @ (k * k)[..., None])[..., 0]
+        d_a[row] += torch.addcmul(-2.0 * (m_imag @ (k * s)[..., None])[..., 0], a[row], from_real)
+        d_b[row] += b[row] * from_real
+        over_real = ((a[row] * a[row] + b[row] * b[row])[:, None] @ m_real)[:, 0]
+        d_kappa[row, column] = torch.addcmul(k * over_real, s, (a[row, None] @ m_imag)[:, 0]).mul_(-2.0)
     return d_terms, d_a, d_b, d_kappa
 
 

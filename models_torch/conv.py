@@ -106,9 +106,9 @@ def transform_scan(a: Tensor, b: Tensor) -> Tensor:
     """
     length = b.shape[1]
     size = transform_length(2 * length - 1)
-    kernel = torch.complex(*powers((a.real, a.imag), length))
-    b_f = torch.fft.fft(complex_view(b), n=size, dim=1)
-    return real_view(torch.fft.ifft(b_f * torch.fft.fft(kernel.T, n=size, dim=0), dim=1)[:, :length])
+    kernel = torch.complex(*powers((a.real, a.imag), length))  # (S, L)
+    b_f = torch.fft.fft(complex_view(b).mT.contiguous(), n=size)  # time last: transforms of strided columns are slow
+    return real_view(torch.fft.ifft(b_f * torch.fft.fft(kernel, n=size))[..., :length].mT)
 
 
 def convolve(u: Tensor, kernels: Tensor, d: Tensor) -> Tensor:

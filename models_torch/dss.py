@@ -86,7 +86,8 @@ class DSSLayer(Layer):
         root = exponential(step)
         within = powers(root, size)  # (H, S, size)
         if self.options.variant == "exp":
-            late = powers(multiply((within[0][..., -1], within[1][..., -1]), root), chunks)
+            # exp(size lambda dt) anew: the table's last power carries the doublings' rounding, ten times as much
+            late = powers(exponential((step[0] * size, step[1] * size)), chunks)
         else:  # from the tap, where a growing state is 1: its powers would overflow
             reached = torch.arange(chunks, dtype=step[0].dtype, device=step[0].device) * size - tap[..., None]
             late = exponential((step[0][..., None] * reached, step[1][..., None] * reached))

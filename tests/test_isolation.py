@@ -107,3 +107,14 @@ def test_the_device_is_chosen_for_both_frameworks(device, platforms, visible):
 def test_double_precision_is_switched_on_only_where_it_is_asked_for():
     assert environment(1, "cpu", "fp64", {})["JAX_ENABLE_X64"] == "1"
     assert environment(1, "cpu", "fp32", {"JAX_ENABLE_X64": "1"})["JAX_ENABLE_X64"] == "0"
+
+
+def test_programs_are_kept_between_runs_only_where_asked(tmp_path):
+    caches = {"JAX_COMPILATION_CACHE_DIR": "/j", "TORCHINDUCTOR_CACHE_DIR": "/t"}
+    variables = environment(1, "cpu", "fp32", caches)
+    assert not caches.keys() & variables.keys()
+    assert variables["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] == "1"
+    variables = environment(1, "cpu", "fp32", variables, str(tmp_path))
+    assert "TORCHINDUCTOR_FORCE_DISABLE_CACHES" not in variables
+    for name in caches:
+        assert variables[name].startswith(str(tmp_path))

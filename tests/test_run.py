@@ -65,7 +65,7 @@ def sweeps(tmp_path_factory):
     """Training and timing in PyTorch, training in JAX, into one results folder: it, and the finished commands."""
     folder = tmp_path_factory.mktemp("sweep")
     words = ["-m", "model=s5", "task.steps=6", *TINY, *SHORT]
-    each = (["task=train,time", *EAGER], ["task=train", "framework=jax"])
+    each = (["task=train,time", *EAGER], ["task=train", "framework=jax", "compile_cache=cache"])
     return folder, [run(*words, *own, cwd=folder) for own in each]
 
 
@@ -81,12 +81,15 @@ def test_every_job_of_a_sweep_leaves_a_whole_record(sweeps):
         assert record["status"] == "ok"
         assert records.validate(record) == []
         assert record["code"]["hash"]
+        assert record["algorithm"] == "scan"
         assert record["parameters"]["count"] > 0
         assert record["data"]["length"] == 64
         assert record["data"]["train"] + record["data"]["validation"] + record["data"]["test"] == 1797
         assert record["ledger"]["import_seconds"] > 0
         assert record["ledger"]["build_seconds"] > 0
-    assert [path.name for path in folder.iterdir()] == ["results"]  # no outputs/, no multirun/
+    # no outputs/, no multirun/
+    assert sorted(path.name for path in folder.iterdir()) == ["cache", "results"]
+    assert any((folder / "cache" / "jax").iterdir())  # for later runs
 
 
 @pytest.mark.slow
