@@ -25,6 +25,8 @@ FRAMEWORKS = ("torch", "jax")
 SIDE = ("value", "iqr", "samples", "status", "records", "certificate", "compile")
 IDENTITY = ("model", "dataset", "hardware", "precision", "batch", "length")
 Record = Mapping[str, Any]
+# how long and how often task=time looks, which is not what it looks at
+MEASURING = {f"task.{name}" for name in ("budget_seconds", "phases", "rounds", "single_steps", "steps", "warmup")}
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,8 @@ def _flat_settings(pair: Sequence[Sequence[Record]]) -> dict[str, Any]:
         own = config.get("framework", {})
         flat |= _flatten({name: value for name, value in own.items() if name != "name"}, framework)
         flat |= _flatten({name: value for name, value in config.items() if name not in shown}, "")
-    return {name: value for name, value in flat.items() if name not in ("task.batch_size", "task.length")}
+    hidden = {"task.batch_size", "task.length"} | (MEASURING if flat["task.name"] == "time" else set())
+    return {name: value for name, value in flat.items() if name not in hidden}
 
 
 def _flatten(config: Mapping[str, Any], path: str) -> dict[str, Any]:

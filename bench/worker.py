@@ -167,7 +167,7 @@ class Run:
         self.record["ledger"] = self.ledger
         self._load_framework()
         data = self._load_data()
-        # After the imports, the adapter and the data (reading it imports scikit-learn), before the model.
+        # After the imports, the adapter and the data, before the model.
         baseline_bytes = memory.baseline()
         trainer, counted = self._build(data)
         self._be_alone()

@@ -33,7 +33,7 @@ class Options:
     n: state size N. conj_sym: store N/2 conjugate pairs (N even) and take twice the real part, or store N free complex
     states and take the real part. init: Lambda from the HiPPO-LegS skew part (positive imaginary half) or random.
     tied: one Lambda for all channels, or one a channel. eps keeps the softmax's reciprocal finite at the poles of its
-    normaliser: 1 / x is taken as conj(x) / (|x|^2 + eps). algorithm: see ssm.algorithms; auto is TODO
+    normaliser: 1 / x is taken as conj(x) / (|x|^2 + eps). algorithm: see ssm.algorithms; auto is fft.
     """
 
     d_model: int
