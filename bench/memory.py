@@ -2,10 +2,10 @@
 resident peak.
 
 The resident peak is counted over a baseline read after the imports, the adapter's set-up and the loading of
-the data, so that neither the libraries nor the data set's arrays count. The model, its optimiser, the batches
-and all that compilation takes do count: also the part of a compiler that loads when it is first used (XLA's
-lies in jaxlib and is imported before; torch.compile's Python is imported by the adapter). Not measured: what
-the operating system caches, and how much of an allocator's pool is in use inside a step.
+the data, so that neither the libraries nor the data set's arrays count: the adapters import also what would
+come in with the first optimiser (torch._dynamo) or the first computation (XLA's Python). The model, its
+optimiser, the batches and all that compilation takes do count. Not measured: what the operating system caches,
+and how much of an allocator's pool is in use inside a step.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
 
 Markdown is for reading (median and interquartile range, marks explained below the table); CSV holds the same
 cells as plain numbers. The second form rewrites the tables of a document between `<!-- table:NAME -->` and
-`<!-- /table:NAME -->`; NAME is time, train, or one measure of them such as time.train_step.
+`<!-- /table:NAME -->`; NAME is time, train, one measure of them such as time.train_step, or growth (of the train step's
+time with the length).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import growth
 from bench.cells import FRAMEWORKS, IDENTITY, MEASURES, Record, cells
 from bench.files import RecordError, write_text
 from bench.records import read_records
@@ -53,11 +55,13 @@ def markdown(frame: pd.DataFrame, measure: str | None = None) -> str:
 
 
 def render(records: Sequence[Record], name: str) -> str:
-    """The table NAME of some records: 'time', 'train', or one measure of them, such as 'time.train_step'."""
+    """The table NAME of some records: 'time', 'train', one measure of them, such as 'time.train_step', or 'growth'."""
+    if name == "growth":
+        return growth.markdown(records)
     section, _, measure = name.partition(".")
     if section not in MEASURES or (measure and measure not in [one.name for one in MEASURES[section]]):
         known = [f"{section}.{one.name}" for section, measures in MEASURES.items() for one in measures]
-        raise RecordError(f"table {name!r}: unknown; choose from {', '.join([*SECTIONS, *known])}")
+        raise RecordError(f"table {name!r}: unknown; choose from {', '.join([*SECTIONS, 'growth', *known])}")
     return markdown(cells(records, section), measure or None)
 
 

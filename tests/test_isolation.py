@@ -57,9 +57,9 @@ def test_what_a_worker_needs_before_its_adapter_imports_no_framework(tmp_path):
     assert python(code, tmp_path).strip() == "[]"
 
 
-@pytest.mark.parametrize("stranger, trainer", [("scipy", "NumpyTrainer"), ("stranger", "Careless")])
+@pytest.mark.parametrize("stranger, trainer", [("psutil", "NumpyTrainer"), ("stranger", "Careless")])
 def test_a_worker_that_finds_another_framework_fails(tmp_path, stranger, trainer):
-    """SciPy, which the model's initial values need, plays the other framework; or a module that comes in later."""
+    """psutil, which the bench needs, plays the other framework; or a module that comes in later."""
     ending = work(tiny_job(tmp_path, strangers=[stranger]), *NUMPY_WORKER, trainer)
     assert ending.returncode == 1
     record = record_of(tmp_path)

@@ -11,7 +11,7 @@ import sys
 import pytest
 from commands import ROOT, composed
 
-from bench import table
+from bench import peers, table
 from bench.check import check
 from datasets import registry
 
@@ -103,3 +103,8 @@ def test_its_tables_are_those_of_the_reference_records(document):
     if not list(REFERENCE.glob("*.json")):
         pytest.skip("results/reference holds no records yet")
     assert table.main(["--readme", str(ROOT / document), "--check", str(REFERENCE)]) == 0
+
+
+def test_the_comparison_with_public_implementations_is_that_of_its_samples():
+    files = sorted((ROOT / "results" / "peers").glob("*.jsonl"))
+    assert peers.main([*map(str, files), "--readme", str(ROOT / "docs" / "performance.md"), "--check"]) == 0

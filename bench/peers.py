@@ -1,0 +1,138 @@
+"""How public implementations compare with ours where both were measured in one sitting: a table from raw samples.
+
+    python -m bench.peers results/peers/*.jsonl --readme docs/performance.md [--check]
+
+A line of such a file is one process (results/README.md says what it holds). Processes took turns, theirs and ours, in
+rounds. A ratio is formed within a round, of medians of single calls that were waited for; the table shows its median
+over the rounds and its range. Measuring itself is not here: the other implementations are no part of this project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from bench.files import RecordError, write_text
+
+OURS = "ssm-bench"
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "case": str, "round": int, "model": str, "framework": str, "implementation": str, "commit": str,
+    "train_step_seconds": list, "forward_seconds": list, "peak_bytes": int,
+}  # fmt: skip
+MARKED = re.compile(r"(<!-- peers -->\n).*?(<!-- /peers -->)", re.DOTALL)
+Line = dict[str, Any]
+
+
+def read(paths: Sequence[Path]) -> list[Line]:
+    """Every line of the files. Raises RecordError naming file, line and field."""
+    lines = []
+    for path in paths:
+        try:
+            texts = path.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise RecordError(f"{path}: cannot be read ({error.strerror}); name a file of results/peers") from error
+        for number, text in enumerate(texts, start=1):
+            try:
+                line = json.loads(text)
+                for name, kind in FIELDS.items():
+                    if not isinstance(line[name], kind) or line[name] == []:
+                        raise ValueError(f"{name} is {line[name]!r}")
+            except (ValueError, KeyError, TypeError) as error:
+                raise RecordError(
+                    f"{path}:{number}: is no process of a comparison ({error}); mend or remove it"
+                ) from error
+            lines.append(line)
+    return lines
+
+
+def comparison(lines: Sequence[Line]) -> pd.DataFrame:
+    """One row for each other implementation in each case, with its figures as ratios to ours of the same round.
+
+    Columns: case, model, framework, implementation, commit, seconds and ours_seconds (train step), step and forward
+    (lists, a ratio each round), peak and ours_peak (bytes, the largest).
+    """
+    rows = []
+    names = ("case", "model", "framework", "implementation", "commit")
+    for key in dict.fromkeys(tuple(line[name] for name in names) for line in lines if line["implementation"] != OURS):
+        row = dict(zip(names, key, strict=True))
+        cell = {name: row[name] for name in ("case", "model", "framework")}
+        theirs = [line for line in lines if tuple(line[name] for name in names) == key]
+        rounds = sorted({line["round"] for line in theirs})
+        ours = [line for line in lines if line["implementation"] == OURS and cell.items() <= line.items()]
+        if lacking := [number for number in rounds if number not in {line["round"] for line in ours}]:
+            raise RecordError(f"{' '.join(key[:4])}: round {lacking[0]} holds no process of {OURS} to compare with")
+        for name in ("train_step", "forward"):
+            row[name] = [_median(theirs, name, number) / _median(ours, name, number) for number in rounds]
+        row["seconds"] = median(_median(theirs, "train_step", number) for number in rounds)
+        row["ours_seconds"] = median(_median(ours, "train_step", number) for number in rounds)
+        row["peak"], row["ours_peak"] = (max(line["peak_bytes"] for line in side) for side in (theirs, ours))
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values(["case", "model", "framework", "implementation"], kind="stable")
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """The table of a comparison: above 1, the other takes longer than ours."""
+    shown = pd.DataFrame(
+        {
+            "case": frame["case"],
+            "model": frame["model"],
+            "framework": frame["framework"],
+            "implementation": frame["implementation"] + "@" + frame["commit"].str[:7],
+            "its train step (s)": frame["seconds"].map("{:.3g}".format),
+            "ours (s)": frame["ours_seconds"].map("{:.3g}".format),
+            "train step, its / ours": frame["train_step"].map(_ratio),
+            "forward, its / ours": frame["forward"].map(_ratio),
+            "its peak (MB)": (frame["peak"] / 1e6).map("{:.0f}".format),
+            "ours (MB)": (frame["ours_peak"] / 1e6).map("{:.0f}".format),
+        }
+    )
+    return shown.to_markdown(index=False, disable_numparse=True, colalign=["left"] * 4 + ["right"] * 6) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; 0 when the table was made (or is up to date), 1 when not."""
+    parser = argparse.ArgumentParser(prog="python -m bench.peers", description="Public implementations beside ours.")
+    parser.add_argument("files", nargs="+", type=Path, help="files of results/peers")
+    parser.add_argument("--readme", type=Path, help="rewrite the marked table of this document")
+    parser.add_argument("--check", action="store_true", help="with --readme: only say whether it is up to date")
+    options = parser.parse_args(arguments)
+    if options.check and not options.readme:
+        parser.error("--check needs --readme FILE")
+    try:
+        table = markdown(comparison(read(options.files)))
+        if not options.readme:
+            print(table, end="")
+            return 0
+        old = options.readme.read_text(encoding="utf-8")
+        if not MARKED.search(old):
+            raise RecordError(f"{options.readme}: no <!-- peers --> ... <!-- /peers --> found; add it for the table")
+        new = MARKED.sub(lambda match: f"{match[1]}\n{table}\n{match[2]}", old)
+        if options.check and new != old:
+            raise RecordError(f"{options.readme}: its table is not that of the files; run without --check")
+        if new != old:
+            write_text(options.readme, new)
+    except (RecordError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _median(lines: Sequence[Line], name: str, number: int) -> float:
+    return median(value for line in lines if line["round"] == number for value in line[f"{name}_seconds"])
+
+
+def _ratio(rounds: list[float]) -> str:
+    middle = f"{median(rounds):.1f}"
+    return middle if len(rounds) == 1 else f"{middle} ({min(rounds):.1f} to {max(rounds):.1f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
