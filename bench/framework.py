@@ -87,8 +87,8 @@ class Trainer(Protocol):
         """The rows `indices` (B,) int64 of a held split."""
         ...
 
-    def compile(self, batch: Batch) -> None:
-        """Compiles the train step for batches of this shape, where that can be done without taking it."""
+    def compile(self, batch: Batch) -> bool:
+        """Compiles the train step for batches of this shape, where that can be done without taking it: whether it did."""
         ...
 
     def train_step(self, batch: Batch, scale: float) -> Metrics:

@@ -152,8 +152,9 @@ class Trainer:
     def take(self, held: Pair, indices: np.ndarray) -> Pair:
         return self._take(held, np.asarray(indices, np.int32))
 
-    def compile(self, batch: Pair) -> None:
+    def compile(self, batch: Pair) -> bool:
         self._program(batch)
+        return True
 
     def train_step(self, batch: Pair, scale: float) -> jax.Array:
         self._last_batch = batch

@@ -12,7 +12,7 @@ from jax import Array, lax
 
 from models_jax.chunks import chunked_convolve
 from models_jax.conv import convolve
-from models_jax.layer import Constants, Layer, State, complex_of, refuse_bidirectional
+from models_jax.layer import Constants, Layer, State, complex_of, refuse_bidirectional, step_sizes
 from models_jax.network import Block, SequenceModel
 from models_jax.pairs import Pair, exponential, exponential_less_one, multiply, powers, reciprocal
 from models_jax.scan import linear_scan
@@ -65,7 +65,7 @@ class DSSLayer(Layer):
 
     def weights(self) -> tuple[Pair, Pair, Array]:
         """lambda dt (H, S), the factors f (directions, H, S), the tap (H, S) at which exp(lambda dt (l - tap)) is 1."""
-        lam, dt = self.eigenvalues(), jnp.exp(self.log_dt[...])[:, None]
+        lam, dt = self.eigenvalues(), step_sizes(self.log_dt[...])[:, None]
         step = (lam[0] * dt, lam[1] * dt)
         tap = jnp.zeros_like(step[0])
         if self.options.variant == "exp":

@@ -20,7 +20,7 @@ from jax import Array, lax
 
 from models_jax.cauchy import cauchy_sums
 from models_jax.conv import convolve
-from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirectional
+from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirectional, step_sizes
 from models_jax.network import Block, SequenceModel
 from ssm.s4 import LEAST_DECAY
 
@@ -82,7 +82,7 @@ class S4Layer(Layer):
         angle = np.arange(nodes // 2 + 1) * (math.pi / nodes)
         turn = jnp.asarray(np.exp(1j * angle), complex_of(c_re))
         sigma, cosine = jnp.asarray(2.0 * np.sin(angle), c_re.dtype), jnp.asarray(np.cos(angle), c_re.dtype)
-        dt = jnp.exp(self.log_dt[...])[:, None]  # (H, 1)
+        dt = step_sizes(self.log_dt[...])[:, None]  # (H, 1)
         a, b = self.decay(), self.Lambda_im[...]  # (1 or H, S)
 
         # products of every left vector (C~ a direction, then P*) and every right one (B, then P): (left, right, H, S)
@@ -118,7 +118,7 @@ class S4Layer(Layer):
 
     def step_constants(self) -> Constants:
         """The bilinear step in O(N) a channel, without the output vector: complex, in this layer's precision."""
-        dt = jnp.exp(self.log_dt[...])[:, None]
+        dt = step_sizes(self.log_dt[...])[:, None]
         w = lax.complex(-self.decay(), self.Lambda_im[...])
         p, b = lax.complex(self.P_re[...], self.P_im[...]), lax.complex(self.B_re[...], self.B_im[...])
         inverse = 1.0 / (1.0 - 0.5 * dt * w)  # (H, S)

@@ -7,7 +7,7 @@ from jax import Array, lax
 
 from models_jax.chunks import chunked_scan
 from models_jax.conv import transform_scan
-from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirectional
+from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirectional, step_sizes
 from models_jax.network import Block, SequenceModel
 from models_jax.scan import complex_view, linear_scan, real_view
 from ssm.s5 import LEAST_DECAY
@@ -38,7 +38,7 @@ class S5Layer(Layer):
         real = clip(self.Lambda_re[...], -LEAST_DECAY) if self.options.clip_eigs else self.Lambda_re[...]
         lam, dt = (
             lax.complex(real, self.Lambda_im[...]),
-            self.options.step_rescale * jnp.exp(self.log_dt[...]),
+            self.options.step_rescale * step_sizes(self.log_dt[...]),
         )
         if self.options.discretisation == "zoh":
             lam_bar, factor = jnp.exp(lam * dt), jnp.expm1(lam * dt) / lam

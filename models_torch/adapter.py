@@ -147,8 +147,8 @@ class Trainer:
         # From pinned memory the copy to a GPU does not stop the host.
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
-    def compile(self, batch: Pair) -> None:
-        """Nothing: torch.compile compiles in the first call, and the eager form not at all."""
+    def compile(self, batch: Pair) -> bool:
+        return False  # torch.compile compiles in the first call, and the eager form not at all
 
     def train_step(self, batch: Pair, scale: float) -> torch.Tensor:
         self.model.train()

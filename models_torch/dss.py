@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from models_torch.chunks import chunked_convolve
 from models_torch.conv import convolve
-from models_torch.layer import Constants, Layer, State, refuse_bidirectional
+from models_torch.layer import Constants, Layer, State, refuse_bidirectional, step_sizes
 from models_torch.network import Block, SequenceModel
 from models_torch.pairs import Pair, exponential, exponential_less_one, multiply, powers, reciprocal
 from models_torch.scan import linear_scan, real_view
@@ -58,7 +58,7 @@ class DSSLayer(Layer):
 
     def weights(self) -> tuple[Pair, Pair, Tensor]:
         """lambda dt (H, S), the factors f (directions, H, S), the tap (H, S) at which exp(lambda dt (l - tap)) is 1."""
-        lam, dt = self.eigenvalues(), self.log_dt.exp()[:, None]
+        lam, dt = self.eigenvalues(), step_sizes(self.log_dt)[:, None]
         step = (lam[0] * dt, lam[1] * dt)
         tap = torch.zeros_like(step[0])
         if self.options.variant == "exp":

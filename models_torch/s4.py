@@ -19,7 +19,7 @@ from torch import Tensor
 
 from models_torch.cauchy import cauchy_sums
 from models_torch.conv import convolve
-from models_torch.layer import Constants, Layer, refuse_bidirectional
+from models_torch.layer import Constants, Layer, refuse_bidirectional, step_sizes
 from models_torch.network import Block, SequenceModel
 from ssm.s4 import LEAST_DECAY
 
@@ -60,7 +60,7 @@ class S4Layer(Layer):
         angle = torch.arange(nodes // 2 + 1, device=c_re.device, dtype=torch.float64) * (math.pi / nodes)
         turn = torch.polar(torch.ones_like(angle), angle).to(c_re.dtype.to_complex())
         sigma, cosine = (2.0 * angle.sin()).to(c_re.dtype), angle.cos().to(c_re.dtype)
-        dt = self.log_dt.exp()[:, None]  # (H, 1)
+        dt = step_sizes(self.log_dt)[:, None]  # (H, 1)
         a, b = self.decay(), self.Lambda_im  # (1 or H, S)
 
         # products of every left vector (C~ a direction, then P*) and every right one (B, then P): (left, right, H, S)
@@ -94,7 +94,7 @@ class S4Layer(Layer):
 
     def step_constants(self) -> Constants:
         """The bilinear step in O(N) a channel, without the output vector: complex, in this layer's precision."""
-        dt = self.log_dt.exp()[:, None]
+        dt = step_sizes(self.log_dt)[:, None]
         w = torch.complex(-self.decay(), self.Lambda_im)
         p, b = torch.complex(self.P_re, self.P_im), torch.complex(self.B_re, self.B_im)
         inverse = 1.0 / (1.0 - 0.5 * dt * w)  # (H, S)

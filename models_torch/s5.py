@@ -7,7 +7,7 @@ from torch import Tensor
 
 from models_torch.chunks import chunked_scan
 from models_torch.conv import transform_scan
-from models_torch.layer import Constants, Layer, refuse_bidirectional
+from models_torch.layer import Constants, Layer, refuse_bidirectional, step_sizes
 from models_torch.network import Block, SequenceModel
 from models_torch.scan import complex_view, linear_scan, real_view
 from ssm.s5 import LEAST_DECAY
@@ -36,7 +36,7 @@ class S5Layer(Layer):
     def discrete(self) -> tuple[Tensor, Tensor]:
         """Lambda_bar (S,), B_bar (S, H), complex."""
         real = self.Lambda_re.clamp(max=-LEAST_DECAY) if self.options.clip_eigs else self.Lambda_re
-        lam, dt = torch.complex(real, self.Lambda_im), self.options.step_rescale * self.log_dt.exp()
+        lam, dt = torch.complex(real, self.Lambda_im), self.options.step_rescale * step_sizes(self.log_dt)
         if self.options.discretisation == "zoh":
             lam_bar = (lam * dt).exp()
             # exp(x) - 1 without cancellation near 0; torch has no complex expm1

@@ -115,8 +115,8 @@ class NumpyTrainer:
         delta = probabilities / len(probabilities)
         return {"weight": delta.T @ batch[0].mean(1), "bias": delta.sum(0)}
 
-    def compile(self, batch: Any) -> None:
-        """There is nothing to compile."""
+    def compile(self, batch: Any) -> bool:
+        return False
 
     def train_step(self, batch: Any, scale: float) -> Any:
         self.before_step(len(self.scales))

@@ -184,3 +184,14 @@ def test_no_step_form_without_every_step_or_with_a_future(side):
         step_through(side, small_network("dss", {"pooling": "avg_2"}), np.zeros((1, 29, 2)))
     with pytest.raises(ValueError, match=r"bidirectional=True.*bidirectional=False"):
         step_through(side, small_network("s5", {"bidirectional": True}), np.zeros((1, 29, 2)))
+
+
+@pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
+def test_step_sizes_are_right_to_the_last_bit(side):
+    """The frameworks' own float32 exponentials are off by more than one unit there, each in other places."""
+    log_dt = np.random.default_rng(0).uniform(-12.0, 3.0, 200_000).astype(np.float32)
+    layer = __import__(f"models_{side.name}.layer", fromlist=["step_sizes"])
+    found = np.asarray(layer.step_sizes(torch.tensor(log_dt) if side.name == "torch" else jnp.asarray(log_dt)))
+    truth = np.exp(log_dt.astype(np.float64))
+    assert found.dtype == np.float32
+    assert (np.abs(found - truth) / np.spacing(found)).max() < 0.75

@@ -69,6 +69,7 @@ def test_what_is_compiled_ahead_counts_as_compilation():
         def compile(self, batch):
             assert not self.scales  # before the first step
             time.sleep(0.2)
+            return True
 
     timing = measure(Ahead(), phases=["train_step"])["timing"]
     assert 0.2 <= timing["first_call_seconds"]["train_step"] < 0.3

@@ -1,0 +1,21 @@
+"""Constants for an exponential that is right to the last bit in every framework.
+
+exp(x) = 2^(k / PARTS) exp(r) with k = round(PARTS x / log 2) and r = x - k log 2 / PARTS, |r| < 0.022: with the root of
+two as a sum of two numbers only the last addition rounds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+PARTS = 16
+# log 2 / PARTS in two parts; the first has 9 bits, so that its product with k is exact
+LOG_HIGH = 0.693359375 / PARTS
+LOG_LOW = (float(np.log(2.0)) - 0.693359375) / PARTS
+
+
+def roots_of_two(dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """2^(j / PARTS), j = 0 ... PARTS - 1, as its nearest number of the type and what is missing."""
+    exact = np.exp2(np.arange(PARTS, dtype=np.longdouble) / PARTS)
+    high = exact.astype(dtype)
+    return high, (exact - high).astype(dtype)
