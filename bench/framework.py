@@ -88,7 +88,7 @@ class Trainer(Protocol):
         ...
 
     def compile(self, batch: Batch) -> bool:
-        """Compiles the train step for batches of this shape, where that can be done without taking it: whether it did."""
+        """Compiles the train step for this shape where that can be done without taking it; whether it did."""
         ...
 
     def train_step(self, batch: Batch, scale: float) -> Metrics:

@@ -15,7 +15,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from ssm.checks import split_settings
-from ssm.exponential import LOG_HIGH, LOG_LOW, PARTS, roots_of_two
+from ssm.exponential import LOG_HIGH, LOG_LOW, PARTS, ROOTS
 from ssm.lengths import chunk_length
 from ssm.network import mathematics
 
@@ -118,7 +118,8 @@ def step_sizes(log_dt: Array) -> Array:
     count = jnp.round(lax.stop_gradient(log_dt) * (PARTS / math.log(2.0)))
     rest = (log_dt - count * LOG_HIGH) - count * LOG_LOW
     whole = jnp.floor(count / PARTS)
-    high, low = (jnp.asarray(t)[(count - whole * PARTS).astype(jnp.int32)] for t in roots_of_two(log_dt.dtype))
+    roots = jnp.asarray(ROOTS[log_dt.dtype.itemsize], log_dt.dtype)
+    high, low = roots[:, (count - whole * PARTS).astype(jnp.int32)]
     return jnp.ldexp(high + (low + high * jnp.expm1(rest)), whole.astype(jnp.int32))
 
 

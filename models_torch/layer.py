@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ssm.checks import split_settings
-from ssm.exponential import LOG_HIGH, LOG_LOW, PARTS, roots_of_two
+from ssm.exponential import LOG_HIGH, LOG_LOW, PARTS, ROOTS
 from ssm.lengths import chunk_length
 from ssm.network import mathematics
 
@@ -104,8 +104,8 @@ def step_sizes(log_dt: Tensor) -> Tensor:
     count = torch.round(log_dt.detach() * (PARTS / math.log(2.0)))
     rest = (log_dt - count * LOG_HIGH) - count * LOG_LOW
     whole = torch.floor(count / PARTS)
-    dtype = np.float64 if log_dt.dtype == torch.float64 else np.float32
-    high, low = (torch.tensor(t, device=log_dt.device)[(count - whole * PARTS).long()] for t in roots_of_two(dtype))
+    roots = torch.tensor(ROOTS[log_dt.itemsize], dtype=log_dt.dtype, device=log_dt.device)
+    high, low = roots[:, (count - whole * PARTS).long()]
     return torch.ldexp(high + (low + high * torch.expm1(rest)), whole)
 
 

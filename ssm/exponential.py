@@ -14,8 +14,11 @@ LOG_HIGH = 0.693359375 / PARTS
 LOG_LOW = (float(np.log(2.0)) - 0.693359375) / PARTS
 
 
-def roots_of_two(dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """2^(j / PARTS), j = 0 ... PARTS - 1, as its nearest number of the type and what is missing."""
+def roots_of_two(dtype: type[np.floating]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """2^(j / PARTS), j = 0 ... PARTS - 1, as its nearest number of the type, and what is missing."""
     exact = np.exp2(np.arange(PARTS, dtype=np.longdouble) / PARTS)
     high = exact.astype(dtype)
-    return high, (exact - high).astype(dtype)
+    return tuple(map(float, high)), tuple(map(float, exact - high))
+
+
+ROOTS = {4: roots_of_two(np.float32), 8: roots_of_two(np.float64)}  # by bytes, plain numbers: compilers trace them
