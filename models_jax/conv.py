@@ -1,8 +1,7 @@
 """Long convolutions by real transforms, with a derivative of their own. Causal, or in both directions.
 
-A few channels are carried through all stages at a time, so that what is between the transforms stays in the cache
-(PyTorch, whose transposed copies cost less, carries a few sequences); the input's transform is made anew for the
-derivative (PyTorch keeps it).
+A few sequences are carried through all stages at a time, so that what is between the transforms stays in the cache;
+the input's transform is made anew for the derivative (PyTorch keeps it: its transforms cost more than its memory).
 """
 
 from __future__ import annotations
@@ -18,20 +17,16 @@ from ssm.lengths import largest_divisor, transform_length
 PIECE = 1 << 19  # elements of one stage of one piece: 2 MiB in float32
 
 
-def in_pieces(x: Array, batch: int, size: int) -> Array:
-    """(H, ...) -> (pieces, h, ...): whole numbers of channels whose transforms have about PIECE elements."""
-    count = largest_divisor(len(x), len(x) if jax.default_backend() != "cpu" else PIECE // (batch * size))
-    return x.reshape(-1, count, *x.shape[1:])
+def in_pieces(x: Array, size: int) -> Array:
+    """(B, L, H) -> (pieces, b, L, H): whole numbers of sequences whose transforms have about PIECE elements."""
+    batch, _, channels = x.shape
+    some = largest_divisor(batch, batch if jax.default_backend() != "cpu" else PIECE // (channels * size))
+    return x.reshape(batch // some, some, *x.shape[1:])
 
 
-def channels_first(x: Array) -> Array:
-    """(B, L, H) -> (H, B, L)."""
-    return x.transpose(2, 0, 1)
-
-
-def channels_last(x: Array) -> Array:
-    """(pieces, h, B, L) -> (B, L, H)."""
-    return x.reshape(-1, *x.shape[2:]).transpose(1, 2, 0)
+def transform(x: Array, size: int) -> Array:
+    """(b, L, H) -> (b, H, size // 2 + 1)."""
+    return jnp.fft.rfft(x.swapaxes(1, 2), n=size)
 
 
 def kernel_transform(k: Array, size: int) -> Array:
@@ -41,38 +36,34 @@ def kernel_transform(k: Array, size: int) -> Array:
 
 
 def filtered(x_f: Array, k_f: Array, length: int, size: int) -> Array:
-    """(h, B, F) and (h, F) -> (h, B, length)."""
-    return jnp.fft.irfft(x_f * k_f[:, None], n=size)[..., :length]
+    return jnp.fft.irfft(x_f * k_f, n=size)[..., :length].swapaxes(1, 2)
 
 
 def forward(u: Array, k: Array, d: Array) -> tuple[Array, tuple]:
-    batch, length, _ = u.shape
+    length = u.shape[1]
     size = transform_length(length + k.shape[-1] - 1)
-
-    def piece(some: tuple[Array, Array, Array]) -> Array:
-        u, k_f, d = some
-        return filtered(jnp.fft.rfft(u, n=size), k_f, length, size) + d[:, None, None] * u
-
-    y = jax.lax.map(piece, tuple(in_pieces(x, batch, size) for x in (channels_first(u), kernel_transform(k, size), d)))
-    return channels_last(y), (u, k, d)
+    k_f = kernel_transform(k, size)
+    y = jax.lax.map(lambda u: filtered(transform(u, size), k_f, length, size) + d * u, in_pieces(u, size))
+    return y.reshape(u.shape), (u, k, d)
 
 
 def backward(residuals: tuple, grad: Array) -> tuple[Array, Array, Array]:
     u, k, d = residuals
-    batch, length, _ = grad.shape
+    length = grad.shape[1]
     size = transform_length(length + k.shape[-1] - 1)
+    k_f = kernel_transform(k, size).conj()
 
-    def piece(some: tuple[Array, ...]) -> tuple[Array, Array, Array]:
-        grad, u, k_f, d = some
-        grad_f = jnp.fft.rfft(grad, n=size)
-        d_k = (jnp.fft.rfft(u, n=size).conj() * grad_f).sum(1)
-        return filtered(grad_f, k_f.conj(), length, size) + d[:, None, None] * grad, d_k, (grad * u).sum((1, 2))
+    def piece(sums: tuple[Array, Array], some: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
+        grad, u = some
+        grad_f = transform(grad, size)
+        d_k = sums[0] + (transform(u, size).conj() * grad_f).sum(0)
+        d_d = sums[1] + (grad * u).sum((0, 1))
+        return (d_k, d_d), filtered(grad_f, k_f, length, size) + d * grad
 
-    values = (channels_first(grad), channels_first(u), kernel_transform(k, size), d)
-    d_u, d_k, d_d = jax.lax.map(piece, tuple(in_pieces(x, batch, size) for x in values))
-    d_k = d_k.reshape(-1, size // 2 + 1)
+    zeros = jnp.zeros_like(k_f), jnp.zeros_like(d)
+    (d_k, d_d), d_u = jax.lax.scan(piece, zeros, (in_pieces(grad, size), in_pieces(u, size)))
     d_k = d_k[None] if len(k) == 1 else jnp.stack([d_k, d_k.conj()])
-    return channels_last(d_u), jnp.fft.irfft(d_k, n=size)[..., : k.shape[-1]], d_d.reshape(d.shape)
+    return d_u.reshape(u.shape), jnp.fft.irfft(d_k, n=size)[..., : k.shape[-1]], d_d
 
 
 def transform_scan(a: Array, b: Array) -> Array:
