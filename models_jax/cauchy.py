@@ -1,15 +1,19 @@
 """S4's sums over conjugate pairs, sum_n t_n / ((kappa a_n + i sigma)^2 + (kappa b_n)^2), with their derivative.
 
-The reciprocals are made for a piece of the frequencies at a time, used by a small matrix product, and made anew for the
-derivative: no array of channels x states x frequencies is ever held.
+The reciprocals are made for a piece of the frequencies at a time, used by a small matrix product and what follows it, and
+made anew for the derivative: no array of channels x states x frequencies is ever held.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+Finish = Callable[[Array, Array, Array, Array], Array]
 PIECE = 1 << 19  # elements of one temporary: 2 MiB in float32
 
 
@@ -48,35 +52,39 @@ def join(x: Array, points: int) -> Array:
     return x.reshape(*x.shape[:-2], -1)[..., :points]
 
 
-def forward(terms: Array, a: Array, b: Array, kappa: Array, sigma: Array) -> tuple[tuple[Array, Array], tuple]:
-    def piece(at: tuple[Array, Array]) -> tuple[Array, Array]:
+def forward(
+    finish: Finish, terms: Array, a: Array, b: Array, kappa: Array, sigma: Array
+) -> tuple[Array, tuple[Array, ...]]:
+    def piece(at: tuple[Array, Array]) -> Array:
         real, imag = reciprocals(a, b, *at)
-        return terms @ real, terms @ imag
+        return finish(terms @ real, terms @ imag, *at)
 
     count, wide = pieces(a.shape, len(sigma))
-    sums = jax.lax.map(piece, arguments(kappa, sigma, count, wide))
-    return tuple(join(t, len(sigma)) for t in sums), (terms, a, b, kappa, sigma)
+    made = jax.lax.map(piece, arguments(kappa, sigma, count, wide))
+    return join(made, len(sigma)), (terms, a, b, kappa, sigma)
 
 
-def backward(residuals: tuple, grad: tuple[Array, Array]) -> tuple:
+def backward(finish: Finish, residuals: tuple[Array, ...], grad: Array) -> tuple[Array, ...]:
     terms, a, b, kappa, sigma = residuals
 
     def piece(sums: tuple[Array, ...], at: tuple[Array, ...]) -> tuple[tuple[Array, ...], Array]:
-        *own, d_kappa = piece_backward(terms, a, b, *at)
+        *own, d_kappa = piece_backward(finish, terms, a, b, *at)
         return tuple(x + y for x, y in zip(sums, own, strict=True)), d_kappa
 
     count, wide = pieces(a.shape, len(sigma))
     zeros = jnp.zeros_like(terms), jnp.zeros_like(a), jnp.zeros_like(b)
-    at = (*arguments(kappa, sigma, count, wide), *(split(t, count, wide) for t in grad))
+    at = (*arguments(kappa, sigma, count, wide), split(grad, count, wide))
     sums, d_kappa = jax.lax.scan(piece, zeros, at)
     return *sums, join(d_kappa, len(sigma)), jnp.zeros_like(sigma)
 
 
 def piece_backward(
-    terms: Array, a: Array, b: Array, kappa: Array, sigma: Array, g_real: Array, g_imag: Array
+    finish: Finish, terms: Array, a: Array, b: Array, kappa: Array, sigma: Array, grad: Array
 ) -> tuple[Array, Array, Array, Array]:
-    """Gradients with regard to terms, a, b, kappa from some frequencies' sums (H, R, wide)."""
+    """Gradients with regard to terms, a, b, kappa from some frequencies' results (..., wide)."""
     real, imag = reciprocals(a, b, kappa, sigma)
+    _, finish_backward = jax.vjp(partial(finish, sigma=sigma), terms @ real, terms @ imag, kappa)
+    g_real, g_imag, g_kappa = finish_backward(grad)
     d_terms = g_real @ real.mT + g_imag @ imag.mT
     d_real, d_imag = terms.mT @ g_real, terms.mT @ g_imag
     # dq = -2 q^2 ((alpha + i sigma) d alpha + beta d beta): real pairs of -2 conj(q^2) (d_real + i d_imag)
@@ -85,13 +93,17 @@ def piece_backward(
     m_imag = -2.0 * (square * d_imag - cross * d_real)
     from_real, from_imag = (m_real @ (kappa * kappa)[..., None])[..., 0], (m_imag @ (kappa * sigma)[..., None])[..., 0]
     d_kappa = kappa * ((a * a + b * b)[:, None] @ m_real)[:, 0] + sigma * (a[:, None] @ m_imag)[:, 0]
-    return d_terms, a * from_real + from_imag, b * from_real, d_kappa
+    return d_terms, a * from_real + from_imag, b * from_real, g_kappa + d_kappa
 
 
-@jax.custom_vjp
-def cauchy_sums(terms: Array, a: Array, b: Array, kappa: Array, sigma: Array) -> tuple[Array, Array]:
-    """Sums over the states: terms (H, R, S), a and b (H, S), kappa (H, F), sigma (F,), real -> two (H, R, F)."""
-    return forward(terms, a, b, kappa, sigma)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def cauchy_sums(finish: Finish, terms: Array, a: Array, b: Array, kappa: Array, sigma: Array) -> Array:
+    """``finish`` of the sums over the states, which are real and imaginary parts (H, R, F).
+
+    terms (H, R, S), a and b (H, S), kappa (H, F), sigma (F,), real -> (..., F). ``finish`` takes the two sums, kappa
+    and sigma at some of the frequencies, each for itself, while they are in the cache; sigma has no gradient.
+    """
+    return forward(finish, terms, a, b, kappa, sigma)[0]
 
 
 cauchy_sums.defvjp(forward, backward)

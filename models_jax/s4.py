@@ -13,7 +13,9 @@ half the spectrum is enough, because the kernel is real.
 from __future__ import annotations
 
 import math
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -43,6 +45,61 @@ def inverse_of(matrix: Array) -> Array:
             m - column[..., None] * row[..., None, :] for m, row in zip((matrix, inverse), rows, strict=True)
         )
     return inverse
+
+
+def diagonal_part(shape: tuple[int, int], real: Array, imag: Array, kappa: Array, sigma: Array) -> Array:
+    """left (2 i s - kappa Lambda)^-1 right, all vectors with all: sums (H, 2 left right, F) -> (H, left, right, F)."""
+    real, imag = (t.reshape(len(t), 2, *shape, -1) for t in (real, imag))
+    kappa = kappa[:, None, None]
+    return lax.complex(kappa * real[:, 0] - sigma * imag[:, 1], kappa * imag[:, 0] + sigma * real[:, 1])
+
+
+def correction(total: Array, kappa: Array, rank: int) -> tuple[Array, Array]:
+    """Woodbury's U M^-1 (H, directions, rank, F), M^-1 V (H, rank, F); diagonal part (D U; V W), M = 1 + kappa W."""
+    directions = total.shape[1] - rank
+    matrix = jnp.eye(rank, dtype=kappa.dtype)[..., None] + kappa[:, None, None] * total[:, directions:, 1:]
+    inverse = 1.0 / matrix if rank == 1 else jnp.moveaxis(inverse_of(jnp.moveaxis(matrix, -1, 1)), 1, -1)
+    left = (total[:, :directions, 1:, None] * inverse[:, None]).sum(2)
+    return left, (inverse * total[:, None, directions:, 0]).sum(2)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def corrected(shape: tuple[int, int], rank: int, real: Array, imag: Array, kappa: Array, sigma: Array) -> Array:
+    """C~ (2 i s - kappa A)^-1 B, (H, directions, F), from the sums (H, 2 left right, F), kappa (H, F) and sigma (F,).
+
+    ``shape``: how many left vectors (one a direction, then ``rank`` of P*) and right ones (B, then ``rank`` of P).
+    """
+    total = diagonal_part(shape, real, imag, kappa, sigma)
+    for column in range(1, 1 + rank):  # one rank after the other
+        row = len(total[0]) - rank + column - 1
+        pivot = 1.0 + kappa[:, None] * total[:, row, column, None]
+        total = total - (kappa[:, None] * total[:, :, column])[:, :, None] * (total[:, row] / pivot)[:, None]
+    return total[:, :-rank, 0]
+
+
+def _keep_sums(shape: tuple[int, int], rank: int, *sums: Array) -> tuple[Array, tuple[Array, ...]]:
+    return corrected(shape, rank, *sums), sums
+
+
+def _corrected_backward(shape: tuple[int, int], rank: int, sums: tuple[Array, ...], grad: Array) -> tuple[Array, ...]:
+    real, imag, kappa, sigma = sums
+    left, right = correction(diagonal_part(shape, *sums), kappa, rank)
+    # dK = (1, -kappa left) dT (1; -kappa right) - left right d kappa. As real pairs, the conjugates of JAX's gradients
+    g = grad.conj()
+    before = jnp.concatenate([g[:, :, None], -kappa[:, None, None] * right.conj()[:, None] * g[:, :, None]], 2)
+    below = -kappa[:, None, None] * (left.conj()[:, :, :, None] * before[:, :, None]).sum(1)
+    d_total = jnp.concatenate([before, below], 1)  # (H, left, right, F)
+    wide = kappa[:, None, None]
+    d_real = jnp.stack([wide * d_total.real, sigma * d_total.imag], 1).reshape(real.shape)
+    d_imag = jnp.stack([wide * d_total.imag, -sigma * d_total.real], 1).reshape(real.shape)
+    flat = d_total.reshape(len(real), -1, real.shape[-1])
+    first = slice(0, real.shape[1] // 2)
+    d_kappa = (flat.real * real[:, first] + flat.imag * imag[:, first]).sum(1)
+    d_kappa = d_kappa - (grad * (left * right[:, None]).sum(2)).real.sum(1)
+    return d_real, d_imag, d_kappa, jnp.zeros_like(sigma)
+
+
+corrected.defvjp(_keep_sums, _corrected_backward)
 
 
 class S4Layer(Layer):
@@ -100,19 +157,9 @@ class S4Layer(Layer):
 
         kappa = dt * cosine  # (H, F)
         a, b = (jnp.broadcast_to(t, (len(terms), t.shape[-1])) for t in (a, b))
-        real, imag = cauchy_sums(terms, a, b, kappa, sigma)  # (H, 2 left right, F) each
-        real, imag = (t.reshape(len(t), 2, *shape, -1) for t in (real, imag))
-        kappa = kappa[:, None, None]
-        total = lax.complex(
-            kappa * real[:, 0] - sigma * imag[:, 1],
-            kappa * imag[:, 0] + sigma * real[:, 1],
-        )  # (H, left, right, F): left (2 i s - kappa Lambda)^-1 right, both members of each pair
-        directions = shape[0] - self.options.rank
-        for column in range(1, 1 + self.options.rank):
-            row = directions + column - 1
-            pivot = 1.0 + kappa[:, 0] * total[:, row, column, None]  # Woodbury, one rank after the other
-            total = total - kappa * total[:, :, column, None] * (total[:, row] / pivot)[:, None]
-        return (total[:, :directions, 0] * (turn * dt[..., None])).swapaxes(0, 1)
+        finish = partial(corrected, shape, self.options.rank)
+        total = cauchy_sums(finish, terms, a, b, kappa, sigma)  # (H, directions, F)
+        return (total * (turn * dt[..., None])).swapaxes(0, 1)
 
     # ---- one step at a time ----
 
