@@ -25,6 +25,7 @@ FRAMEWORKS = ("torch", "jax")
 SIDE = ("value", "iqr", "samples", "status", "records", "certificate", "compile")
 IDENTITY = ("model", "dataset", "hardware", "precision", "batch", "length")
 Record = Mapping[str, Any]
+COLUMNS = {"task.batch_size", "task.length"}  # settings that tables show in a column of their own
 # how long and how often task=time looks, which is not what it looks at
 MEASURING = {f"task.{name}" for name in ("budget_seconds", "phases", "rounds", "single_steps", "steps", "warmup")}
 
@@ -180,7 +181,7 @@ def _samples(record: Record, measure: Measure) -> list[float]:
 
 def _differing_settings(pairs: Sequence[Sequence[Sequence[Record]]]) -> list[str]:
     """For each row the settings, 'name=value', in which rows of the same model and data set differ; a framework's
-    compile mode where any rows differ in it.
+    compile mode where any rows differ in it; how long task=time looks only where nothing else tells two rows apart.
     """
     flat = [_flat_settings(pair) for pair in pairs]
     modes = [f"{framework}.compile" for framework in FRAMEWORKS]
@@ -189,14 +190,14 @@ def _differing_settings(pairs: Sequence[Sequence[Sequence[Record]]]) -> list[str
     texts = []
     for own, owner in zip(flat, owners, strict=True):
         rivals = [other for other, name in zip(flat, owners, strict=True) if name == owner]
-        names = sorted(mixed) + sorted(name for rival in rivals for name in rival if rival[name] != own.get(name))
-        differing = dict.fromkeys(name for name in names if name in own)
+        names = sorted(mixed) + sorted(name for rival in rivals for name in _telling(own, rival))
+        differing = dict.fromkeys(name for name in names if name in own and name not in COLUMNS)
         texts.append(" ".join(f"{name.removeprefix('model.')}={own[name]}" for name in differing))
     return texts
 
 
 def _flat_settings(pair: Sequence[Sequence[Record]]) -> dict[str, Any]:
-    """Settings by dotted name without the row's columns; the framework group's as framework.name."""
+    """Settings by dotted name; the framework group's as framework.name."""
     flat: dict[str, Any] = {}
     shown = NOT_HASHED | {"framework", "hardware", "threads", "experiment", "precision"}
     for framework, side in zip(FRAMEWORKS, pair, strict=True):
@@ -206,8 +207,14 @@ def _flat_settings(pair: Sequence[Sequence[Record]]) -> dict[str, Any]:
         own = config.get("framework", {})
         flat |= _flatten({name: value for name, value in own.items() if name != "name"}, framework)
         flat |= _flatten({name: value for name, value in config.items() if name not in shown}, "")
-    hidden = {"task.batch_size", "task.length"} | (MEASURING if flat["task.name"] == "time" else set())
-    return {name: value for name, value in flat.items() if name not in hidden}
+    return flat
+
+
+def _telling(own: Mapping[str, Any], rival: Mapping[str, Any]) -> set[str]:
+    """The settings that tell two rows apart."""
+    differing = {name for name, value in rival.items() if value != own.get(name)}
+    lasting = MEASURING if own.get("task.name") == "time" else set()
+    return differing - lasting or differing
 
 
 def _flatten(config: Mapping[str, Any], path: str) -> dict[str, Any]:

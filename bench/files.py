@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,21 @@ def write_text(path: Path, text: str) -> None:
         _remove(temporary)
         raise
     _sync_folder(path.parent)
+
+
+def update_document(path: Path, change: Callable[[str], str], check: bool) -> None:
+    """Rewrites a document to what `change` makes of it. With `check` it only looks. Raises RecordError where the
+    document cannot be read, or is not up to date.
+    """
+    try:
+        old = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); name the document") from error
+    new = change(old)
+    if check and new != old:
+        raise RecordError(f"{path}: its tables are not those of the records; run without --check")
+    if new != old:
+        write_text(path, new)
 
 
 def read_json(path: Path) -> Any:

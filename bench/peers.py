@@ -14,16 +14,17 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pandas as pd
 
-from bench.files import RecordError, write_text
+from bench.files import RecordError, update_document
 
 OURS = "ssm-bench"
-FIELDS: dict[str, type | tuple[type, ...]] = {
+FIELDS = {
     "case": str, "round": int, "model": str, "framework": str, "implementation": str, "commit": str,
     "train_step_seconds": list, "forward_seconds": list, "peak_bytes": int,
 }  # fmt: skip
@@ -97,6 +98,13 @@ def markdown(frame: pd.DataFrame) -> str:
     return shown.to_markdown(index=False, disable_numparse=True, colalign=["left"] * 4 + ["right"] * 6) + "\n"
 
 
+def updated_document(text: str, table: str) -> str:
+    """`text` with its marked table replaced. Raises RecordError where no place is marked."""
+    if not MARKED.search(text):
+        raise RecordError("no <!-- peers --> ... <!-- /peers --> found; add it where the table belongs")
+    return MARKED.sub(lambda match: f"{match[1]}\n{table}\n{match[2]}", text)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; 0 when the table was made (or is up to date), 1 when not."""
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description="Public implementations beside ours.")
@@ -108,18 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--check needs --readme FILE")
     try:
         table = markdown(comparison(read(options.files)))
-        if not options.readme:
+        if options.readme:
+            update_document(options.readme, partial(updated_document, table=table), options.check)
+        else:
             print(table, end="")
-            return 0
-        old = options.readme.read_text(encoding="utf-8")
-        if not MARKED.search(old):
-            raise RecordError(f"{options.readme}: no <!-- peers --> ... <!-- /peers --> found; add it for the table")
-        new = MARKED.sub(lambda match: f"{match[1]}\n{table}\n{match[2]}", old)
-        if options.check and new != old:
-            raise RecordError(f"{options.readme}: its table is not that of the files; run without --check")
-        if new != old:
-            write_text(options.readme, new)
-    except (RecordError, OSError) as error:
+    except RecordError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

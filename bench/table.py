@@ -16,6 +16,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import pandas as pd
 
 from bench import growth
 from bench.cells import FRAMEWORKS, IDENTITY, MEASURES, Record, cells
-from bench.files import RecordError, write_text
+from bench.files import RecordError, update_document, write_text
 from bench.records import read_records
 
 SECTIONS = tuple(MEASURES)
@@ -101,8 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         records = _all_records(options.results_dir)
         if options.readme:
-            return _update_readme(options.readme, records, options.check)
-        _put(_table(records, options.section, options.format), options.output)
+            update_document(options.readme, partial(updated_document, records=records), options.check)
+        else:
+            _put(_table(records, options.section, options.format), options.output)
     except RecordError as error:
         print(error, file=sys.stderr)
         return 1
@@ -137,20 +139,6 @@ def _put(text: str, output: Path | None) -> None:
         print(text, end="")
     else:
         write_text(output, text)
-
-
-def _update_readme(path: Path, records: Sequence[Record], check: bool) -> int:
-    try:
-        old = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read ({error.strerror}); name the document") from error
-    new = updated_document(old, records)
-    if check and new != old:
-        print(f"{path}: its tables are not those of the records; run without --check", file=sys.stderr)
-        return 1
-    if new != old:
-        write_text(path, new)
-    return 0
 
 
 def _text_row(row: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.data import Dataset, Description, Split
+from datasets.data import DataError, Dataset, Description, Split
 from datasets.settings import refuse_unknown, validation_fraction
 from datasets.splits import cut_validation, stratified_test, validation_count
 
@@ -31,8 +31,9 @@ def describe(settings: Mapping[str, Any]) -> Description:
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> None:
-    """Nothing to find or fetch: the data comes with scikit-learn."""
+    """Nothing to fetch: the data comes with scikit-learn. DataError where it does not."""
     describe(settings)
+    _file()
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
@@ -56,7 +57,7 @@ def _file() -> Path:
         path = folder / "datasets" / "data" / "digits.csv.gz"
         if path.is_file():
             return path
-    raise FileNotFoundError(
+    raise DataError(
         "dataset=digits: scikit-learn's digits.csv.gz is not there; install what this project was tested with "
         "(pip install -c constraints.txt scikit-learn)."
     )

@@ -11,17 +11,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from models_jax.pairs import powers
-from models_jax.scan import complex_view, real_view
-from ssm.lengths import largest_divisor, transform_length
+from models_jax.scan import complex_view, in_pieces, real_view
+from ssm.lengths import transform_length
 
 PIECE = 1 << 19  # elements of one stage of one piece: 2 MiB in float32
-
-
-def in_pieces(x: Array, size: int) -> Array:
-    """(B, L, H) -> (pieces, b, L, H): whole numbers of sequences whose transforms have about PIECE elements."""
-    batch, _, channels = x.shape
-    some = largest_divisor(batch, batch if jax.default_backend() != "cpu" else PIECE // (channels * size))
-    return x.reshape(batch // some, some, *x.shape[1:])
 
 
 def transform(x: Array, size: int) -> Array:
@@ -43,7 +36,8 @@ def forward(u: Array, k: Array, d: Array) -> tuple[Array, tuple]:
     length = u.shape[1]
     size = transform_length(length + k.shape[-1] - 1)
     k_f = kernel_transform(k, size)
-    y = jax.lax.map(lambda u: filtered(transform(u, size), k_f, length, size) + d * u, in_pieces(u, size))
+    pieces = in_pieces(u, PIECE // (len(d) * size))
+    y = jax.lax.map(lambda u: filtered(transform(u, size), k_f, length, size) + d * u, pieces)
     return y.reshape(u.shape), (u, k, d)
 
 
@@ -61,7 +55,8 @@ def backward(residuals: tuple, grad: Array) -> tuple[Array, Array, Array]:
         return (d_k, d_d), filtered(grad_f, k_f, length, size) + d * grad
 
     zeros = jnp.zeros_like(k_f), jnp.zeros_like(d)
-    (d_k, d_d), d_u = jax.lax.scan(piece, zeros, (in_pieces(grad, size), in_pieces(u, size)))
+    pieces = tuple(in_pieces(t, PIECE // (len(d) * size)) for t in (grad, u))
+    (d_k, d_d), d_u = jax.lax.scan(piece, zeros, pieces)
     d_k = d_k[None] if len(k) == 1 else jnp.stack([d_k, d_k.conj()])
     return d_u.reshape(u.shape), jnp.fft.irfft(d_k, n=size)[..., : k.shape[-1]], d_d
 

@@ -27,11 +27,10 @@ def complex_view(halves: Array) -> Array:
     return lax.complex(*jnp.split(halves, 2, -1))
 
 
-def in_pieces(x: Array) -> Array:
-    """(B, L, M) -> (pieces, b, L, M): whole numbers of sequences, together about PIECE elements."""
-    batch, length, features = x.shape
-    some = largest_divisor(batch, batch if jax.default_backend() != "cpu" else PIECE // (length * features))
-    return x.reshape(batch // some, some, length, features)
+def in_pieces(x: Array, most: int) -> Array:
+    """(B, L, M) -> (pieces, b, L, M): whole numbers of sequences, at most ``most`` of them on a CPU, elsewhere all."""
+    count = largest_divisor(len(x), most if jax.default_backend() == "cpu" else len(x))
+    return x.reshape(-1, count, *x.shape[1:])
 
 
 def steps(a: Array, b: Array, reverse: bool) -> Array:
@@ -63,17 +62,9 @@ def scan_chunks(a: Array, b: Array, reverse: bool) -> Array:
 
 
 def forward(a: Array, b: Array, reverse: bool) -> tuple[Array, tuple]:
-    x = lax.map(lambda b: real_view(scan_chunks(a, complex_view(b), reverse)), in_pieces(b)).reshape(b.shape)
+    pieces = in_pieces(b, PIECE // b[0].size)
+    x = lax.map(lambda b: real_view(scan_chunks(a, complex_view(b), reverse)), pieces).reshape(b.shape)
     return x, (a, x)
-
-
-def summed(products: Array) -> Array:
-    """(b, L, S) -> (S,), chunk by chunk first: one after the other, L terms would cost float32 two digits."""
-    batch, length, states = products.shape
-    size = chunk_length(length)
-    chunks = -(-length // size)
-    products = jnp.pad(products, ((0, 0), (0, chunks * size - length), (0, 0)))
-    return products.reshape(batch, chunks, size, states).sum(2).sum((0, 1))
 
 
 def backward(reverse: bool, residuals: tuple, grad: Array) -> tuple[Array, Array]:
@@ -85,9 +76,9 @@ def backward(reverse: bool, residuals: tuple, grad: Array) -> tuple[Array, Array
         # The adjoint runs the other way with conj(a), and its real pairs are those of b's gradient. JAX's gradients of
         # complex numbers are the conjugates of PyTorch's, hence a's.
         d_b = scan_chunks(a.conj(), complex_view(grad), not reverse)
-        return d_a + summed(complex_view(x)[:, before] * d_b[:, here].conj()), real_view(d_b)
+        return d_a + (complex_view(x)[:, before] * d_b[:, here].conj()).sum((0, 1)), real_view(d_b)
 
-    d_a, d_b = lax.scan(piece, jnp.zeros_like(a), (in_pieces(x), in_pieces(grad)))
+    d_a, d_b = lax.scan(piece, jnp.zeros_like(a), tuple(in_pieces(t, PIECE // x[0].size) for t in (x, grad)))
     return d_a, d_b.reshape(grad.shape)
 
 

@@ -1,4 +1,4 @@
-"""Constants for an exponential that is right to the last bit in every framework.
+"""Constants for an exponential within 0.6 units of the last place in every framework.
 
 exp(x) = 2^(k / PARTS) exp(r) with k = round(PARTS x / log 2) and r = x - k log 2 / PARTS, |r| < 0.022: with the root of
 two as a sum of two numbers only the last addition rounds.

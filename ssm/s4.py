@@ -36,8 +36,8 @@ class Options:
 
     n: real state size N, even (N/2 conjugate pairs are stored). init: HiPPO measure of A and B. rank: columns of the
     low-rank correction. tied: one (Lambda, P, B) for all channels, or one a channel. real_part: Re Lambda is
-    -exp(Lambda_re), or Lambda_re clipped at -1e-4. algorithm: see ssm.algorithms; auto is
-    fft. dt is drawn log-uniformly in [dt_min, dt_max], one a channel.
+    -exp(Lambda_re), or Lambda_re clipped at -1e-4. algorithm: see ssm.algorithms; auto is fft. dt is drawn
+    log-uniformly in [dt_min, dt_max], one a channel.
     """
 
     d_model: int
