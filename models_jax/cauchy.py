@@ -1,7 +1,7 @@
 """S4's sums over conjugate pairs, sum_n t_n / ((kappa a_n + i sigma)^2 + (kappa b_n)^2), with their derivative.
 
-The reciprocals are made for a piece of the frequencies at a time, used by a small matrix product and what follows it, and
-made anew for the derivative: no array of channels x states x frequencies is ever held.
+The reciprocals are made for a piece of the frequencies at a time, used by a small matrix product and what follows it,
+and made anew for the derivative: no array of channels x states x frequencies is ever held.
 """
 
 from __future__ import annotations
