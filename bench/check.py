@@ -54,16 +54,12 @@ def check(config: Mapping[str, Any]) -> Checked:
     task = config["task"]
     _check_task(task)
     description = registry.describe(config["dataset"])
-    if task["batch_size"] > description.counts["train"]:
-        count = description.counts["train"]
-        raise ValueError(
-            f"task.batch_size={task['batch_size']}: dataset={description.name} has {count} training "
-            f"sequences; set task.batch_size={count} or less."
-        )
+    _check_batch(task["batch_size"], description)
     length = task["length"] or description.length
     options = model_options(config["model"], description, length)
     check_writable(config["results_dir"])
-    registry.prepare(config["dataset"], config["data_dir"])
+    description = registry.prepare(config["dataset"], config["data_dir"])
+    _check_batch(task["batch_size"], description)  # some counts are in the files only
     return Checked(description, options, threads, device, length)
 
 
@@ -88,6 +84,15 @@ def model_options(model: Mapping[str, Any], description: Description, length: in
     except ValueError as error:
         name = str(error).split("=", 1)[0]
         raise ValueError(f"model.{error}" if name in model else str(error)) from error
+
+
+def _check_batch(batch_size: int, description: Description) -> None:
+    if description.counts is not None and batch_size > description.counts["train"]:
+        count = description.counts["train"]
+        raise ValueError(
+            f"task.batch_size={batch_size}: dataset={description.name} has {count} training sequences; set "
+            f"task.batch_size={count} or less."
+        )
 
 
 def has_nvidia_gpu() -> bool:

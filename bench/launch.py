@@ -91,7 +91,9 @@ def _data(checked: Checked) -> dict[str, Any]:
     """The record's data section."""
     description = checked.description
     sizes = {"length": checked.length, "channels": description.channels, "classes": description.classes}
-    return {**sizes, **{split: description.counts[split] for split in ("train", "validation", "test")}}
+    assert description.counts is not None  # registry.prepare has found them
+    origin = {name: getattr(description, name) for name in ("protocol", "selects_on_test", "generated")}
+    return {**sizes, **{split: description.counts[split] for split in ("train", "validation", "test")}, **origin}
 
 
 class _Run:

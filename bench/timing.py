@@ -63,7 +63,7 @@ def time_task(
     meter = PeakMeter(trainer, baseline_bytes)
 
     rows = epoch_order(len(data.train.targets), batch_size, seed, 0)[:BATCHES_IN_TURN]
-    length = settings.get("length") or data.train.inputs.shape[1]
+    length = settings.get("length") or data.description.length
     inputs = [fit_length(data.train.inputs[row], length) for row in rows]
     batches = [trainer.put(x, data.train.targets[row]) for x, row in zip(inputs, rows, strict=True)]
 

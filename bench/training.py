@@ -69,10 +69,10 @@ class _Feed:
 
     def __init__(self, trainer: Trainer, split: Any, length: int, hold_bytes: int) -> None:
         self.trainer, self.targets, self.count = trainer, split.targets, len(split.targets)
-        self.inputs = split.inputs if split.inputs.shape[1] == length else fit_length(split.inputs, length)
+        self.inputs = fit_length(split.inputs, length)
         self.held = None
         if self.inputs.nbytes + self.targets.nbytes <= hold_bytes:
-            self.held = trainer.hold(self.inputs, self.targets)
+            self.held = trainer.hold(np.asarray(self.inputs), self.targets)
 
     def batches(self, order: np.ndarray) -> Generator[Batch, None, None]:
         """order (steps, B) int64 -> device batches in that order."""
@@ -99,7 +99,7 @@ class _Training:
     ) -> None:
         self.trainer, self.data, self.result, self.seed, self.on_epoch = trainer, data, result, seed, on_epoch
         self.batch_size = int(settings["batch_size"])
-        self.length = settings.get("length") or data.train.inputs.shape[1]
+        self.length = settings.get("length") or data.description.length
         self.per_epoch = len(epoch_order(len(data.train.targets), self.batch_size, seed, 0))
         steps = settings.get("steps")
         self.steps = int(steps) if steps is not None else int(settings["epochs"]) * self.per_epoch

@@ -15,7 +15,10 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from datasets.stored import Stored, length_axis
+
 BatchT = TypeVar("BatchT")
+InputsT = TypeVar("InputsT", np.ndarray, Stored)
 
 # Sets the random numbers of the batch order apart from those of the validation cut under the same seed.
 _ORDER_STREAM = 2
@@ -54,12 +57,17 @@ def evaluation_batches(count: int, batch_size: int) -> Iterator[tuple[np.ndarray
     )
 
 
-def fit_length(inputs: np.ndarray, length: int | None) -> np.ndarray:
-    """inputs (M, L, ...) cut to its first `length` steps, or repeated to reach them; None keeps L."""
-    if length is None or length == inputs.shape[1]:
+def fit_length(inputs: InputsT, length: int | None) -> InputsT:
+    """Real inputs (M, L, C), or tokens (M, ..., L), cut to their first `length` steps, or repeated to reach them; None
+    keeps L.
+    """
+    axis = length_axis(inputs.ndim, np.issubdtype(inputs.dtype, np.integer))
+    own = inputs.shape[axis]
+    if length is None or length == own:
         return inputs
     _at_least("length", length, 1)
-    return np.take(inputs, np.arange(length) % inputs.shape[1], axis=1)
+    order = np.arange(length) % own
+    return inputs.reordered(order) if isinstance(inputs, Stored) else np.take(inputs, order, axis=axis)
 
 
 def _at_least(name: str, value: int, least: int) -> None:
@@ -81,7 +89,7 @@ class Prefetcher(Generic[BatchT]):
 
     def __init__(
         self,
-        inputs: np.ndarray,
+        inputs: np.ndarray | Stored,
         targets: np.ndarray,
         order: Iterable[np.ndarray],
         put: Callable[[np.ndarray, np.ndarray], BatchT],

@@ -30,10 +30,11 @@ def describe(settings: Mapping[str, Any]) -> Description:
     return Description("digits", length=64, channels=1, classes=10, vocabulary=None, counts=counts)
 
 
-def prepare(settings: Mapping[str, Any], data_dir: Path) -> None:
+def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
     """Nothing to fetch: the data comes with scikit-learn. DataError where it does not."""
-    describe(settings)
+    description = describe(settings)
     _file()
+    return description
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:

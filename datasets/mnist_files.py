@@ -14,6 +14,7 @@ import numpy as np
 import pooch
 
 from datasets import idx
+from datasets.archives import reason
 from datasets.data import DataError
 
 CLASSES = 10
@@ -116,17 +117,9 @@ def fetch(file: PublishedFile, data_dir: Path) -> Path:
         try:
             return Path(pooch.retrieve(mirror + name, f"md5:{file.md5}", name, folder, downloader=downloader))
         except (OSError, ValueError) as error:  # requests' errors; a wrong checksum
-            failures.append(f"  {mirror}{name}: {_reason(error)}")
+            failures.append(f"  {mirror}{name}: {reason(error)}")
     raise DataError(
         f"{name} is not in data_dir={str(data_dir)!r} and no mirror gave it:\n" + "\n".join(failures) + "\n"
         f"Put these files into {folder} by hand (packed, or unpacked without .gz), or point data_dir=... to "
         f"them: {', '.join(f'{each.name}.gz' for each in FILES)}"
     )
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost error in one line: "Name or service not known" says more than "Max retries exceeded"."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"

@@ -17,6 +17,7 @@ import numpy as np
 
 import datasets
 from datasets.data import Dataset, Description
+from datasets.stored import Stored
 
 _FUNCTIONS = {"describe", "prepare", "load"}
 
@@ -27,9 +28,14 @@ def describe(settings: Mapping[str, Any]) -> Description:
     return description
 
 
-def prepare(settings: Mapping[str, Any], data_dir: str | Path) -> None:
-    """Have the files there and checked, fetched if need be; DataError (a ValueError) if that fails."""
-    _module(settings).prepare(settings, Path(data_dir))
+def prepare(settings: Mapping[str, Any], data_dir: str | Path) -> Description:
+    """Have the files there and checked, fetched if need be; DataError (a ValueError) if that fails.
+
+    The description again, now with the number of sequences.
+    """
+    description: Description = _module(settings).prepare(settings, Path(data_dir))
+    assert description.counts is not None, description.name
+    return description
 
 
 def load(settings: Mapping[str, Any], data_dir: str | Path, seed: int) -> Dataset:
@@ -64,13 +70,16 @@ def _module(settings: Mapping[str, Any]) -> ModuleType:
 def _check(dataset: Dataset) -> None:
     """Hold a data set to its own description: a mistake here is ours, not the user's."""
     description = dataset.description
+    assert description.counts is not None, description.name
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     for part, split in splits.items():
         count = description.counts[part]
         real = description.vocabulary is None
-        step_shape = (description.channels,) if real else ()
-        assert split.inputs.shape == (count, description.length, *step_shape), (part, split.inputs.shape)
+        documents = (description.documents,) if description.documents > 1 else ()
+        own = (description.length, description.channels) if real else (*documents, description.length)
+        assert split.inputs.shape == (count, *own), (part, split.inputs.shape)
         assert split.inputs.dtype == (np.float32 if real else np.int32), (part, split.inputs.dtype)
-        assert split.inputs.flags.c_contiguous, part  # else every batch is gathered from all over the array
+        array = split.inputs.array if isinstance(split.inputs, Stored) else split.inputs
+        assert array.flags.c_contiguous, part  # else every batch is gathered from all over the array
         assert split.targets.shape == (count,), (part, split.targets.shape)
         assert split.targets.dtype == np.int32, (part, split.targets.dtype)

@@ -23,10 +23,11 @@ def describe(settings: Mapping[str, Any]) -> Description:
     return pixel_description("smnist", validation_fraction("smnist", settings))
 
 
-def prepare(settings: Mapping[str, Any], data_dir: Path) -> None:
+def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
     """Find or fetch the four MNIST files and check them; DataError if that fails."""
-    describe(settings)
+    description = describe(settings)
     mnist_files.read(data_dir)
+    return description
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:

@@ -29,6 +29,27 @@ def cut_validation(count: int, fraction: float, seed: int) -> tuple[np.ndarray, 
     return np.sort(order[cut:]), np.sort(order[:cut])
 
 
+def torch_permutation(count: int, seed: int) -> np.ndarray:
+    """torch.randperm(count, generator=torch.Generator().manual_seed(seed)) on a CPU, int64, without torch.
+
+    Published splits are drawn with it. Fisher-Yates from the front, on 32-bit draws of the Mersenne Twister; NumPy's
+    RandomState has the same stream, and it is frozen (NEP 19).
+    """
+    draws = np.random.RandomState(seed).randint(0, 1 << 32, max(0, count - 1), dtype=np.uint32).astype(np.int64)
+    order = list(range(count))
+    for index, draw in enumerate(draws % np.arange(count, 1, -1)):
+        other = index + int(draw)
+        order[index], order[other] = order[other], order[index]
+    return np.array(order, np.int64)
+
+
+def torch_random_split(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The official S4 repository's (train, validation) cut: int(count * (1 - fraction)) of torch_permutation first."""
+    order = torch_permutation(count, seed)
+    kept = int(count * (1.0 - fraction))
+    return order[:kept], order[kept:]
+
+
 def stratified_test(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A fixed test part with `fraction` of every class: (rest, test) indices, int64, each ascending.
 

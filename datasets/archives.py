@@ -1,0 +1,147 @@
+"""Published archives: where they may lie, unpacked or packed, how they are fetched and verified, and safely unpacked.
+
+Looked for in data_dir: unpacked, then packed; what is not there is fetched, under a temporary name until its checksum
+holds, and unpacked under another name and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import tarfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+
+from datasets.data import DataError
+
+_CONNECT_SECONDS, _READ_SECONDS = 5, 30
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A .tar or .tar.gz as published.
+
+    file: its name. urls: its folders on the web, tried in this order. checksum: "md5:..." or "sha256:...". folder: what
+    data_dir holds when it is unpacked. inside: the archive's own top folder, or "" where its files have none.
+    evidence: files or folders below `folder` by which it is known.
+    """
+
+    file: str
+    urls: Sequence[str]
+    checksum: str
+    folder: str
+    inside: str
+    evidence: Sequence[str]
+
+
+def unpacked(archive: Archive, data_dir: Path) -> Path:
+    """The folder with the archive's files: found, or unpacked, or fetched and unpacked. DataError if that fails."""
+    found = find(archive, data_dir)
+    if found is not None:
+        return found
+    packed = data_dir / archive.file
+    if packed.exists():
+        verify(packed, archive.checksum)
+    else:
+        packed = fetch(archive, data_dir)
+    return unpack(packed, archive, data_dir)
+
+
+def find(archive: Archive, data_dir: Path) -> Path | None:
+    """The unpacked folder: data_dir/<folder>, or data_dir itself; None where there is none with the evidence.
+
+    A folder that is there without any of its evidence is refused, as it would hide the archive.
+    """
+    for folder in (data_dir / archive.folder, data_dir):
+        if all((folder / name).exists() for name in archive.evidence):
+            return folder
+    own = data_dir / archive.folder
+    if own.exists():
+        missing = next(name for name in archive.evidence if not (own / name).exists())
+        raise DataError(
+            f"{own}: {missing} is not in it; unpack {archive.file} there completely, or remove the folder, and "
+            "it is fetched and unpacked anew"
+        )
+    return None
+
+
+def verify(path: Path, checksum: str) -> None:
+    """DataError unless the file's bytes are the published ones."""
+    kind, _, expected = checksum.partition(":")
+    digest = hashlib.new(kind, usedforsecurity=False)
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error}); check that it is a readable file") from error
+    if digest.hexdigest() != expected:
+        raise DataError(
+            f"{path}: its {kind.upper()} is {digest.hexdigest()}; the published file has {expected}. Delete it, and it "
+            "is fetched anew (or put a good copy there)"
+        )
+
+
+def fetch(archive: Archive, data_dir: Path) -> Path:
+    """The archive from the first address that gives the published bytes, each tried once."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"data_dir={str(data_dir)!r}: {archive.file} is not there, and the folder to fetch it into cannot be made "
+            f"({error}); choose another with data_dir=..."
+        ) from error
+    failures = []
+    for url in archive.urls:
+        downloader = pooch.HTTPDownloader(timeout=(_CONNECT_SECONDS, _READ_SECONDS), progressbar=True)
+        try:
+            return Path(
+                pooch.retrieve(url + archive.file, archive.checksum, archive.file, data_dir, downloader=downloader)
+            )
+        except (OSError, ValueError) as error:  # requests' errors; a wrong checksum
+            failures.append(f"  {url}{archive.file}: {reason(error)}")
+    raise DataError(
+        f"{archive.file} is not in data_dir={str(data_dir)!r} and no address gave it:\n" + "\n".join(failures) + "\n"
+        f"Put {archive.file} into {data_dir} by hand, or unpack it there (as {data_dir / archive.folder}), or point "
+        "data_dir=... to it"
+    )
+
+
+def unpack(packed: Path, archive: Archive, data_dir: Path) -> Path:
+    """Unpacks with Python's safe filter, which refuses links and paths that lead out of the folder."""
+    folder = data_dir / archive.folder
+    temporary = data_dir / f".{archive.folder}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    try:
+        temporary.mkdir(parents=True)
+        with tarfile.open(packed) as tar:
+            tar.extractall(temporary, filter="data")
+        made = temporary / archive.inside
+        if not made.is_dir():
+            raise DataError(f"{packed}: holds no folder {archive.inside}; delete it, and it is fetched anew")
+        if not folder.exists():  # else another process was first
+            os.rename(made, folder)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise DataError(f"{packed}: does not unpack ({error}); delete it, and it is fetched anew") from error
+    except OSError as error:
+        raise DataError(
+            f"{packed}: cannot be unpacked into {data_dir} ({error}); free some space there, or choose another folder "
+            "with data_dir=..."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def reason(error: BaseException) -> str:
+    """The innermost error in one line: "Name or service not known" says more than "Max retries exceeded"."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"

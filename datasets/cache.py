@@ -1,0 +1,177 @@
+"""Prepared data: arrays made once from a source, kept as .npy files that are memory-mapped, whole or absent.
+
+data_dir/prepared/<data set>-<settings>-<source>/ holds the arrays and prepared.json, which says what they were made
+from, with their checksums. A folder is filled under another name and renamed; one process at a time fills it, and the
+others wait. A file whose size or time is not the written one is read against its checksum; a folder that fails is made
+anew. Not noticed: bits that change on the disk without anyone writing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets.data import DataError
+
+FOLDER = "prepared"
+DOCUMENT = "prepared.json"
+_BLOCK = 1 << 24
+ItemT = TypeVar("ItemT")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What prepared arrays depend on: the data set's name, its settings, and the files of the code that makes them."""
+
+    name: str
+    settings: Mapping[str, Any]
+    code: Sequence[str]
+
+    @property
+    def key(self) -> str:
+        """A folder's name without the source."""
+        digest = hashlib.sha256(json.dumps(dict(self.settings), sort_keys=True).encode())
+        for path in sorted(self.code):
+            digest.update(Path(path).read_bytes())
+        return f"{self.name}-{digest.hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Arrays by name, memory-mapped and read-only, and the plain values that were noted with them."""
+
+    arrays: Mapping[str, np.ndarray]
+    notes: Mapping[str, Any]
+
+
+def fingerprint(*paths: Path) -> str:
+    """Names, sizes and times of files, and of folders with those below them (whose times tell of files that come)."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        own = [path, *sorted(below for below in path.rglob("*") if below.is_dir())] if path.is_dir() else [path]
+        for each in own:
+            state = each.stat()
+            size = 0 if each.is_dir() else state.st_size
+            digest.update(f"{each.name} {size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def prepared(recipe: Recipe, data_dir: Path, source: str | None, make: Callable[[Path], Mapping[str, Any]]) -> Prepared:
+    """The arrays of the recipe, made where there are none that can be trusted.
+
+    source: fingerprint() of what they are made from; None where that is gone, and arrays made before will do. make: is
+    given an empty folder, leaves .npy files in it and returns plain values to note, such as the source's checksum.
+    Raises DataError, as `make` does, and leaves nothing half-made.
+    """
+    folder = _find(recipe, data_dir, source)
+    if folder is not None and (found := _read(folder)) is not None:
+        return found
+    folder = data_dir / FOLDER / f"{recipe.key}-{source}"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            found = _read(folder)  # another process may have made it meanwhile
+            if found is None:
+                _fill(folder, make)
+                found = _read(folder)
+    except OSError as error:
+        raise DataError(
+            f"data_dir={str(data_dir)!r}: {folder} cannot be written ({error}); free some space there, or choose a "
+            "folder of your own with data_dir=... (it may link to the data files)"
+        ) from error
+    if found is None:
+        raise DataError(f"{folder}: what was written there reads back damaged; check the disk")
+    return found
+
+
+def new_array(folder: Path, name: str, dtype: Any, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """folder/<name>.npy to be filled in place; larger than memory if need be."""
+    return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.dtype(dtype), shape=shape)
+
+
+def progress(items: Iterable[ItemT], name: str, total: int | None = None) -> Iterator[ItemT]:
+    """A bar with rate and remaining time, where stderr is a terminal."""
+    yield from tqdm(items, desc=f"preparing {name}", total=total, disable=None)
+
+
+def _find(recipe: Recipe, data_dir: Path, source: str | None) -> Path | None:
+    if source is not None:
+        return data_dir / FOLDER / f"{recipe.key}-{source}"
+    known = sorted((data_dir / FOLDER).glob(f"{recipe.key}-*"), key=lambda path: path.stat().st_mtime_ns)
+    return known[-1] if known else None
+
+
+def _read(folder: Path) -> Prepared | None:
+    """The folder's arrays; None where it is absent or damaged."""
+    try:
+        document = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
+        for name, file in document["files"].items():
+            path = folder / name
+            state = path.stat()
+            written = state.st_size == file["bytes"] and state.st_mtime_ns == file["mtime_ns"]
+            if not written and (state.st_size, _checksum(path)) != (file["bytes"], file["crc32"]):
+                return None
+        arrays = {Path(name).stem: np.load(folder / name, mmap_mode="r") for name in document["files"]}
+        return Prepared(arrays, document["notes"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _fill(folder: Path, make: Callable[[Path], Mapping[str, Any]]) -> None:
+    for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed: nobody else is here
+        shutil.rmtree(left, ignore_errors=True)
+    temporary = folder.parent / f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    try:
+        temporary.mkdir()
+        notes = make(temporary)
+        files = {}
+        for path in sorted(temporary.glob("*.npy")):
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+            state = path.stat()
+            files[path.name] = {"bytes": state.st_size, "mtime_ns": state.st_mtime_ns, "crc32": _checksum(path)}
+        with open(temporary / DOCUMENT, "w", encoding="utf-8") as file:
+            json.dump({"files": files, "notes": dict(notes)}, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+        try:
+            os.rename(temporary, folder)
+        except OSError:
+            if _read(folder) is None:  # else: without a lock another process was first
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time; the system frees the lock of a process that dies."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two processes may do the same work, and the first to finish stays
+        yield
+        return
+    with open(folder.parent / f".{folder.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _checksum(path: Path) -> int:
+    value = 0
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            value = zlib.crc32(block, value)
+    return value

@@ -1,0 +1,164 @@
+"""Prepared arrays are whole or absent: damage, kills, two processes at once, changed sources and changed settings."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import ROOT
+
+from datasets import cache
+from datasets.cache import Recipe, fingerprint, prepared
+from datasets.data import DataError
+
+RECIPE = Recipe("toy", {"length": 3}, [__file__])
+CONTENT = np.arange(3 * 5, dtype=np.int16).reshape(5, 3)
+
+# A process that prepares slowly: argument 1 the data_dir, 2 seconds it takes; says "making" when it begins.
+SLOW = f"""
+import sys, time
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+import test_cache
+def make(folder):
+    print("making", flush=True)
+    notes = test_cache.make(folder)
+    time.sleep(float(sys.argv[2]))
+    return notes
+from pathlib import Path
+found = test_cache.prepared(test_cache.RECIPE, Path(sys.argv[1]), "s", make)
+print("sum", int(found.arrays["x"].sum()), flush=True)
+"""
+
+
+def make(folder: Path) -> Mapping[str, Any]:
+    array = cache.new_array(folder, "x", np.int16, CONTENT.shape)
+    array[:] = CONTENT
+    return {"source": "md5:0"}
+
+
+def refuse(folder: Path) -> Mapping[str, Any]:
+    raise AssertionError("made again")
+
+
+def folder_of(data_dir: Path, source: str = "s") -> Path:
+    return data_dir / "prepared" / f"{RECIPE.key}-{source}"
+
+
+def test_arrays_are_made_once_and_mapped(tmp_path: Path) -> None:
+    for way in (make, refuse):
+        found = prepared(RECIPE, tmp_path, "s", way)
+        np.testing.assert_array_equal(found.arrays["x"], CONTENT)
+        assert isinstance(found.arrays["x"], np.memmap)
+        assert not found.arrays["x"].flags.writeable
+        assert found.notes == {"source": "md5:0"}
+
+
+def test_settings_code_and_source_each_have_arrays_of_their_own(tmp_path: Path) -> None:
+    other = tmp_path / "code.py"
+    other.write_text("1")
+    recipes = [RECIPE, Recipe("toy", {"length": 4}, [__file__]), Recipe("toy", {"length": 3}, [str(other)])]
+    for recipe in recipes:
+        prepared(recipe, tmp_path, "s", make)
+    other.write_text("2")
+    prepared(recipes[-1], tmp_path, "s", make)
+    prepared(RECIPE, tmp_path, "t", make)
+    assert len(list((tmp_path / "prepared").glob("toy-*"))) == 5
+
+
+def test_a_source_that_is_gone_leaves_its_newest_arrays_in_use(tmp_path: Path) -> None:
+    prepared(RECIPE, tmp_path, "s", make)
+    np.testing.assert_array_equal(prepared(RECIPE, tmp_path, None, refuse).arrays["x"], CONTENT)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "prepared.json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove"])
+def test_damaged_arrays_are_noticed_and_made_anew(tmp_path: Path, name: str, damage: str) -> None:
+    prepared(RECIPE, tmp_path, "s", make)
+    path = folder_of(tmp_path) / name
+    raw = bytearray(path.read_bytes())
+    if damage == "flip":
+        raw[-3] ^= 0xFF
+    cut = {"flip": raw, "truncate": raw[:-1], "empty": b""}
+    path.unlink() if damage == "remove" else path.write_bytes(cut[damage])
+    made = []
+
+    def again(folder: Path) -> Mapping[str, Any]:
+        made.append(folder)
+        return make(folder)
+
+    np.testing.assert_array_equal(prepared(RECIPE, tmp_path, "s", again).arrays["x"], CONTENT)
+    assert len(made) == 1
+    prepared(RECIPE, tmp_path, "s", refuse)
+
+
+def test_copied_arrays_are_checked_and_used(tmp_path: Path) -> None:
+    """A copy to another machine has other times: its checksums are read, and nothing is made again."""
+    prepared(RECIPE, tmp_path, "s", make)
+    path = folder_of(tmp_path) / "x.npy"
+    os.utime(path, (1, 1))
+    np.testing.assert_array_equal(prepared(RECIPE, tmp_path, "s", refuse).arrays["x"], CONTENT)
+
+
+def test_an_error_while_making_leaves_nothing(tmp_path: Path) -> None:
+    def fail(folder: Path) -> Mapping[str, Any]:
+        make(folder)
+        raise DataError("a bad file")
+
+    with pytest.raises(DataError, match="a bad file"):
+        prepared(RECIPE, tmp_path, "s", fail)
+    assert [path.name for path in (tmp_path / "prepared").iterdir() if not path.name.endswith(".lock")] == []
+    prepared(RECIPE, tmp_path, "s", make)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "prepared").write_text("a file")
+    with pytest.raises(DataError, match=r"data_dir=.*cannot be written.*data_dir="):
+        prepared(RECIPE, tmp_path, "s", make)
+
+
+def test_two_processes_at_once_make_it_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SLOW, str(tmp_path), "0.5"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = "".join(process.communicate(timeout=60)[0] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert said.count(f"sum {CONTENT.sum()}") == 2
+    assert said.count("making") == 1
+
+
+def test_a_killed_process_leaves_nothing_that_is_trusted(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path), "60"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "making\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not folder_of(tmp_path).exists()
+    np.testing.assert_array_equal(prepared(RECIPE, tmp_path, "s", make).arrays["x"], CONTENT)
+    assert list((tmp_path / "prepared").glob(".*.tmp")) == []  # what the killed one left is cleared away
+
+
+def test_a_fingerprint_tells_of_changed_and_of_new_files(tmp_path: Path) -> None:
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    file = tmp_path / "file"
+    file.write_text("1")
+    seen = {fingerprint(tmp_path / "a", file)}
+    os.utime(file, ns=(1, 1))
+    seen.add(fingerprint(tmp_path / "a", file))
+    file.write_text("22")
+    os.utime(file, ns=(1, 1))
+    seen.add(fingerprint(tmp_path / "a", file))
+    (below / "new").write_text("")
+    os.utime(below, ns=(2, 2))
+    seen.add(fingerprint(tmp_path / "a", file))
+    assert len(seen) == 4
+    assert fingerprint(tmp_path / "a", file) in seen
