@@ -35,7 +35,7 @@ def pad(u: Tensor, padded: Tensor) -> Tensor:
 def kernel_transform(k: Tensor, size: int) -> Tensor:
     """(1 or 2, H, L') -> (H, size // 2 + 1); a kernel that runs backwards in time is its transform's conjugate."""
     k_f = torch.fft.rfft(k, n=size)
-    return k_f[0] if len(k) == 1 else k_f[0] + k_f[1].conj()
+    return k_f[0] if len(k) == 1 else k_f[0] + k_f[1].conj_physical()
 
 
 @torch.library.custom_op("ssm_bench::convolve", mutates_args=())
@@ -76,7 +76,7 @@ def _backward(grad: Tensor, u: Tensor, u_f: Tensor, k: Tensor, d: Tensor) -> tup
         # conj(u_f) grad_f summed over the batch, as the conjugate of u_f conj(grad_f)
         for one, other in zip(u_f[some], grad_f.conj_physical_(), strict=True):
             d_k.addcmul_(one, other)
-    d_k = d_k[None].conj() if len(k) == 1 else torch.stack([d_k.conj_physical(), d_k])
+    d_k = d_k[None].conj_physical() if len(k) == 1 else torch.stack([d_k.conj_physical(), d_k])
     return d_u, torch.fft.irfft(d_k, n=size)[..., : k.shape[-1]].contiguous(), d_d
 
 

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from models_torch.chunks import chunked_convolve
 from models_torch.conv import convolve
-from models_torch.layer import Constants, Layer, State, refuse_bidirectional, step_sizes
+from models_torch.layer import Constants, Layer, State, complex_of, refuse_bidirectional, step_sizes
 from models_torch.network import Block, SequenceModel
 from models_torch.pairs import Pair, exponential, exponential_less_one, multiply, powers, reciprocal
 from models_torch.scan import linear_scan, real_view
@@ -108,7 +108,7 @@ class DSSLayer(Layer):
         }
 
     def initial_state(self, batch: int) -> State:
-        dtype = self.D.dtype.to_complex()
+        dtype = complex_of(self.D)
         state = torch.zeros(batch, self.options.d_model, self.options.stored, dtype=dtype, device=self.D.device)
         return state if self.options.variant == "exp" else (state, self.D.new_zeros(()))
 

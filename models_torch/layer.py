@@ -32,6 +32,11 @@ def under(values: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray
     return {name[len(prefix) + 1 :]: value for name, value in values.items() if name.startswith(prefix + ".")}
 
 
+def complex_of(x: Tensor) -> torch.dtype:
+    """The complex type of a tensor's precision (dtype.to_complex() is what torch.compile cannot trace)."""
+    return torch.complex128 if x.dtype == torch.float64 else torch.complex64
+
+
 class Layer(nn.Module, ABC):
     """A linear map of sequences, in two forms that agree: over a whole sequence, and one step at a time.
 

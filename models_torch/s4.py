@@ -19,7 +19,7 @@ from torch import Tensor
 
 from models_torch.cauchy import cauchy_sums
 from models_torch.conv import convolve
-from models_torch.layer import Constants, Layer, refuse_bidirectional, step_sizes
+from models_torch.layer import Constants, Layer, complex_of, refuse_bidirectional, step_sizes
 from models_torch.network import Block, SequenceModel
 from ssm.s4 import LEAST_DECAY
 
@@ -58,7 +58,7 @@ class S4Layer(Layer):
     def generating_function(self, c_re: Tensor, c_im: Tensor, nodes: int) -> Tensor:
         """K at the first half of the ``nodes`` roots of unity: (directions, H, nodes // 2 + 1) complex."""
         angle = torch.arange(nodes // 2 + 1, device=c_re.device, dtype=torch.float64) * (math.pi / nodes)
-        turn = torch.polar(torch.ones_like(angle), angle).to(c_re.dtype.to_complex())
+        turn = torch.polar(torch.ones_like(angle), angle).to(complex_of(c_re))
         sigma, cosine = (2.0 * angle.sin()).to(c_re.dtype), angle.cos().to(c_re.dtype)
         dt = step_sizes(self.log_dt)[:, None]  # (H, 1)
         a, b = self.decay(), self.Lambda_im  # (1 or H, S)
@@ -153,7 +153,7 @@ class S4Layer(Layer):
         return self.step_constants() | {"rows": rows}
 
     def initial_state(self, batch: int) -> Tensor:
-        dtype = self.D.dtype.to_complex()
+        dtype = complex_of(self.D)
         return torch.zeros(batch, self.options.d_model, self.options.n // 2, dtype=dtype, device=self.D.device)
 
     def step(self, u: Tensor, state: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:

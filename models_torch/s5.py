@@ -7,7 +7,7 @@ from torch import Tensor
 
 from models_torch.chunks import chunked_scan
 from models_torch.conv import transform_scan
-from models_torch.layer import Constants, Layer, refuse_bidirectional, step_sizes
+from models_torch.layer import Constants, Layer, complex_of, refuse_bidirectional, step_sizes
 from models_torch.network import Block, SequenceModel
 from models_torch.scan import complex_view, linear_scan, real_view
 from ssm.s5 import LEAST_DECAY
@@ -59,7 +59,7 @@ class S5Layer(Layer):
         return {"decay": lam_bar, "enter": real_view(b_bar.T), "output": self.output("C")}
 
     def initial_state(self, batch: int) -> Tensor:
-        dtype = self.D.dtype.to_complex()
+        dtype = complex_of(self.D)
         return torch.zeros(batch, self.options.stored, dtype=dtype, device=self.D.device)
 
     def step(self, u: Tensor, state: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
