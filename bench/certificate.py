@@ -35,9 +35,9 @@ def certificate_key(
     """sha256 of everything that the certificate depends on.
 
     model: the model's configuration without dropout (parity is taken at dropout 0, which draws no random
-    number). sizes: d_input, d_output, length. steps, batch_size: of the comparison. compile: each framework's
-    mode. device: "cpu" or "gpu". code: machine.code_hash of
-    machine.CERTIFIED. versions: of both frameworks' packages.
+    number). sizes: d_input, d_output, padded, documents, length. steps, batch_size: of the comparison. compile: each
+    framework's mode. device: "cpu" or "gpu". code: machine.code_hash of machine.CERTIFIED. versions: of both
+    frameworks' packages.
     """
     model = {name: value for name, value in model.items() if name not in ("dropout", "dropout_tied")}
     parts = dict(

@@ -15,6 +15,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from models_jax import masks
 from models_jax.layer import Constants, Layer, State, hold, under
 from models_jax.norm import BatchNorm, LayerNorm
 from ssm.checks import split_settings
@@ -68,10 +69,16 @@ def larger(x: Array, y: Array) -> Array:
     return jnp.where(x >= y, x, y)
 
 
+def largest(groups: Array) -> Array:
+    """(B, L, k, H) -> (B, L, H), the largest of each k."""
+    return functools.reduce(larger, (groups[:, :, index] for index in range(groups.shape[2])))
+
+
 class Block(nnx.Module):
     """[norm] -> layer -> activation -> dropout -> [mixing, dropout] -> residual -> [norm] -> pooling.
 
     (B, L, d_model) -> (B, L // k, d_model), k the pooling. Settings: ``ssm.network.BlockOptions`` and the layer's own.
+    With a mask (``masks``), sequences end where it does, and what stands behind changes nothing of theirs.
     """
 
     layer_class: ClassVar[type[Layer]]
@@ -105,17 +112,19 @@ class Block(nnx.Module):
         self.dtype = dtype
 
     # training and the dropout key are arguments here, where PyTorch keeps a mode and a generator
-    def __call__(self, x: Array, training: bool = False, key: Array | None = None) -> Array:
-        y = self.normalised("norm_pre", x, training)
+    def __call__(self, x: Array, training: bool = False, key: Array | None = None, mask: Array | None = None) -> Array:
+        y = self.normalised("norm_pre", x, training, mask)
+        if mask is not None and self.layer.options.bidirectional:
+            y = masks.silenced(y, mask)  # a causal layer does not see what follows
         y = self.mix_features(self.layer(y.astype(self.dtype)).astype(x.dtype), training, key)
         y = y + x if self.options.residual else y
-        return self.pool(self.normalised("norm_post", y, training))
+        return self.pool(self.normalised("norm_post", y, training, mask), mask)
 
-    def normalised(self, part: str, x: Array, training: bool) -> Array:
+    def normalised(self, part: str, x: Array, training: bool, mask: Array | None = None) -> Array:
         if part not in self.options.norm_names:
             return x
         norm = getattr(self, part)
-        return norm(x, training) if self.options.norm == "batch" else norm(x)
+        return norm(x, training, mask) if self.options.norm == "batch" else norm(x)
 
     def mix_features(self, x: Array, training: bool = False, key: Array | None = None) -> Array:
         """Activation, gate, mixing and dropout: position-wise, (..., H) -> (..., H)."""
@@ -140,14 +149,18 @@ class Block(nnx.Module):
         kept = jax.random.bernoulli(key, 1.0 - self.options.dropout, shape)
         return jnp.where(kept, x / (1.0 - self.options.dropout), 0.0).astype(x.dtype)
 
-    def pool(self, x: Array) -> Array:
+    def pool(self, x: Array, mask: Array | None = None) -> Array:
         size = self.options.pool_size
         if size == 1:
             return x
-        groups = x[:, : x.shape[1] // size * size].reshape(x.shape[0], -1, size, x.shape[2])
-        if self.options.pool_kind == "avg":
-            return groups.mean(2)
-        return functools.reduce(larger, (groups[:, :, index] for index in range(size)))
+        average = self.options.pool_kind == "avg"
+        if mask is None:
+            groups = x[:, : x.shape[1] // size * size].reshape(x.shape[0], -1, size, x.shape[2])
+            return groups.mean(2) if average else largest(groups)
+        groups, own = masks.in_groups(x, size), masks.in_groups(mask, size)
+        if average:
+            return masks.mean(groups, own, 2)
+        return jnp.where(own.max(2) > 0, largest(jnp.where(own > 0, groups, -jnp.inf)), 0.0)
 
     def discretised(self) -> Constants:
         self.options.check_stepwise()
@@ -165,7 +178,8 @@ class Block(nnx.Module):
 class SequenceModel(nnx.Module):
     """encoder -> blocks -> read-out -> decoder.
 
-    x (B, L, d_input), or (B, L) tokens -> (B, d_output), or (B, L', d_output) with readout="none".
+    x (B, L, d_input), or (B, L) tokens -> (B, d_output), or (B, L', d_output) with readout="none". With documents=2,
+    x has an axis of two after the batch: (B, 2, L, ...) -> (B, d_output).
 
     ``collapse`` is short for readout="mean" (true) or "none" (false). ``values`` are initial values by dotted name
     (``ssm.network.initial``), drawn from ``seed`` when absent. Settings: ``ssm.network.network_options``.
@@ -201,6 +215,8 @@ class SequenceModel(nnx.Module):
             self.block_class(d_model, n, length, values=under(values, f"blocks.{index}"), **dtypes, **settings)
             for index, length in enumerate(self.options.lengths)
         )
+        if self.options.documents > 1:
+            self.head = Dense(under(values, "head"), **dtypes)
         self.decoder = Dense(under(values, "decoder"), **dtypes)
         self.dtype = dtype
 
@@ -217,26 +233,45 @@ class SequenceModel(nnx.Module):
         return cls(options.d_input, values=values, **sizes, **dtypes, **options.settings())
 
     def __call__(self, x: Array, training: bool = False, key: Array | None = None) -> Array:
-        return self.read_out(self.block_outputs(x, training, key)[-1])
+        return self.read_out(self.block_outputs(x, training, key)[-1], self.own_steps(x)[-1])
+
+    def own_steps(self, x: Array) -> list[Array | None]:
+        """The mask at the encoder and behind each block; None unless the network is padded."""
+        own = [masks.own_steps(x, self.dtype) if self.options.padded else None]
+        for block in self.blocks:
+            own.append(None if own[-1] is None else masks.pooled(own[-1], block.options.pool_size))
+        return own
 
     def block_outputs(self, x: Array, training: bool = False, key: Array | None = None) -> list[Array]:
-        """What the encoder and each block give, in order."""
+        """What the encoder and each block give, in order; the first axis counts documents, those of a pair in turn."""
         keys = [None] * len(self.blocks) if key is None else jax.random.split(key, len(self.blocks))
-        outputs = [self.encoder(x)]
-        for block, block_key in zip(self.blocks, keys, strict=True):
-            outputs.append(block(outputs[-1], training, block_key))
+        outputs = [self.encoder(x if self.options.documents == 1 else x.reshape(-1, *x.shape[2:]))]
+        for block, block_key, mask in zip(self.blocks, keys, self.own_steps(x)[:-1], strict=True):
+            outputs.append(block(outputs[-1], training, block_key, mask))
         return outputs
 
-    def read_out(self, y: Array) -> Array:
+    def read_out(self, y: Array, mask: Array | None = None) -> Array:
         kind = self.options.readout
         if kind == "mean":
-            y = y.mean(1)
-        elif kind != "none":
-            y = y[:, -1 if kind == "last" else 0]
+            y = y.mean(1) if mask is None else masks.mean(y, mask, 1)
+        elif kind == "last":
+            y = y[:, -1] if mask is None else masks.last(y, mask)
+        elif kind == "first":
+            y = y[:, 0]
+        if self.options.documents > 1:
+            y = self.compared(y)
         return self.decoder(y).astype(self.dtype)
 
+    def compared(self, y: Array) -> Array:
+        """The read-outs of pairs (2 B, H) -> (B, H)."""
+        a, b = y[0::2], y[1::2]
+        return gelu(self.head(jnp.concatenate([a, b, a - b, a * b], -1)))
+
     def discretised(self) -> list[Constants]:
-        """What the step form needs, a block each. Raises ValueError for a bidirectional or pooling network."""
+        """What the step form needs, a block each. Raises ValueError for a bidirectional or pooling network, or for two
+        documents.
+        """
+        self.options.check_stepwise()
         return [block.discretised() for block in self.blocks]
 
     def initial_state(self, batch: int) -> list[State]:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models_torch import masks
 from models_torch.layer import Constants, Layer, State, hold, under
 from models_torch.norm import BatchNorm, LayerNorm
 from ssm.checks import split_settings
@@ -56,10 +57,16 @@ def larger(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(x >= y, x, y)
 
 
+def largest(groups: Tensor) -> Tensor:
+    """(B, L, k, H) -> (B, L, H), the largest of each k."""
+    return functools.reduce(larger, (groups[:, :, index] for index in range(groups.shape[2])))
+
+
 class Block(nn.Module, ABC):
     """[norm] -> layer -> activation -> dropout -> [mixing, dropout] -> residual -> [norm] -> pooling.
 
     (B, L, d_model) -> (B, L // k, d_model), k the pooling. Settings: ``ssm.network.BlockOptions`` and the layer's own.
+    With a mask (``masks``), sequences end where it does, and what stands behind changes nothing of theirs.
     """
 
     layer_class: ClassVar[type[Layer]]
@@ -93,14 +100,19 @@ class Block(nn.Module, ABC):
             self.add_module(part, made)
         self.dtype = dtype
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.normalised("norm_pre", x)
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        y = self.normalised("norm_pre", x, mask)
+        if mask is not None and self.layer.options.bidirectional:
+            y = masks.silenced(y, mask)  # a causal layer does not see what follows
         y = self.mix_features(self.layer(y.to(self.dtype)).to(x.dtype))
         y = y + x if self.options.residual else y
-        return self.pool(self.normalised("norm_post", y))
+        return self.pool(self.normalised("norm_post", y, mask), mask)
 
-    def normalised(self, part: str, x: Tensor) -> Tensor:
-        return getattr(self, part)(x) if part in self.options.norm_names else x
+    def normalised(self, part: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if part not in self.options.norm_names:
+            return x
+        norm = getattr(self, part)
+        return norm(x, mask) if self.options.norm == "batch" else norm(x)
 
     def mix_features(self, x: Tensor) -> Tensor:
         """Activation, gate, mixing and dropout: position-wise, (..., H) -> (..., H)."""
@@ -119,14 +131,18 @@ class Block(nn.Module, ABC):
             return F.dropout(x, self.options.dropout, self.training)
         return x * F.dropout(x.new_ones(len(x), 1, x.shape[-1]), self.options.dropout, self.training)
 
-    def pool(self, x: Tensor) -> Tensor:
+    def pool(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         size = self.options.pool_size
         if size == 1:
             return x
-        groups = x[:, : x.shape[1] // size * size].unflatten(1, (-1, size))
-        if self.options.pool_kind == "avg":
-            return groups.mean(2)
-        return functools.reduce(larger, (groups[:, :, index] for index in range(size)))
+        average = self.options.pool_kind == "avg"
+        if mask is None:
+            groups = x[:, : x.shape[1] // size * size].unflatten(1, (-1, size))
+            return groups.mean(2) if average else largest(groups)
+        groups, own = masks.in_groups(x, size), masks.in_groups(mask, size)
+        if average:
+            return masks.mean(groups, own, 2)
+        return torch.where(own.amax(2) > 0, largest(torch.where(own > 0, groups, -torch.inf)), 0.0)
 
     def discretised(self) -> Constants:
         self.options.check_stepwise()
@@ -144,7 +160,8 @@ class Block(nn.Module, ABC):
 class SequenceModel(nn.Module, ABC):
     """encoder -> blocks -> read-out -> decoder.
 
-    x (B, L, d_input), or (B, L) tokens -> (B, d_output), or (B, L', d_output) with readout="none".
+    x (B, L, d_input), or (B, L) tokens -> (B, d_output), or (B, L', d_output) with readout="none". With documents=2,
+    x has an axis of two after the batch: (B, 2, L, ...) -> (B, d_output).
 
     ``collapse`` is short for readout="mean" (true) or "none" (false). ``values`` are initial values by dotted name
     (``ssm.network.initial``), drawn from ``seed`` when absent. Settings: ``ssm.network.network_options``.
@@ -181,6 +198,8 @@ class SequenceModel(nn.Module, ABC):
             self.block_class(d_model, n, length, values=under(values, f"blocks.{index}"), **dtypes, **settings)
             for index, length in enumerate(self.options.lengths)
         )
+        if self.options.documents > 1:
+            self.head = Dense(under(values, "head"), **dtypes)
         self.decoder = Dense(under(values, "decoder"), **dtypes)
         self.dtype = dtype
 
@@ -197,25 +216,44 @@ class SequenceModel(nn.Module, ABC):
         return cls(options.d_input, values=values, **sizes, **dtypes, **options.settings())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.read_out(self.block_outputs(x)[-1])
+        return self.read_out(self.block_outputs(x)[-1], self.own_steps(x)[-1])
+
+    def own_steps(self, x: Tensor) -> list[Tensor | None]:
+        """The mask at the encoder and behind each block; None unless the network is padded."""
+        own = [masks.own_steps(x, self.dtype) if self.options.padded else None]
+        for block in self.blocks:
+            own.append(None if own[-1] is None else masks.pooled(own[-1], block.options.pool_size))
+        return own
 
     def block_outputs(self, x: Tensor) -> list[Tensor]:
-        """What the encoder and each block give, in order."""
-        outputs = [self.encoder(x)]
-        for block in self.blocks:
-            outputs.append(block(outputs[-1]))
+        """What the encoder and each block give, in order; the first axis counts documents, those of a pair in turn."""
+        outputs = [self.encoder(x if self.options.documents == 1 else x.flatten(0, 1))]
+        for block, mask in zip(self.blocks, self.own_steps(x)[:-1], strict=True):
+            outputs.append(block(outputs[-1], mask))
         return outputs
 
-    def read_out(self, y: Tensor) -> Tensor:
+    def read_out(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
         kind = self.options.readout
         if kind == "mean":
-            y = y.mean(1)
-        elif kind != "none":
-            y = y[:, -1 if kind == "last" else 0]
+            y = y.mean(1) if mask is None else masks.mean(y, mask, 1)
+        elif kind == "last":
+            y = y[:, -1] if mask is None else masks.last(y, mask)
+        elif kind == "first":
+            y = y[:, 0]
+        if self.options.documents > 1:
+            y = self.compared(y)
         return self.decoder(y).to(self.dtype)
 
+    def compared(self, y: Tensor) -> Tensor:
+        """The read-outs of pairs (2 B, H) -> (B, H)."""
+        a, b = y[0::2], y[1::2]
+        return F.gelu(self.head(torch.cat([a, b, a - b, a * b], -1)))
+
     def discretised(self) -> list[Constants]:
-        """What the step form needs, a block each. Raises ValueError for a bidirectional or pooling network."""
+        """What the step form needs, a block each. Raises ValueError for a bidirectional or pooling network, or for two
+        documents.
+        """
+        self.options.check_stepwise()
         return [block.discretised() for block in self.blocks]
 
     def initial_state(self, batch: int) -> list[State]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models_torch import masks
 from models_torch.layer import hold
 
 NORM_EPS = 1e-5
@@ -78,7 +79,8 @@ class LayerNorm(nn.Module):
 class BatchNorm(nn.Module):
     """Zero mean and unit variance of a feature over batch and steps; in evaluation by the running statistics.
 
-    The running variance is the unbiased one; ``momentum`` is the share of both that is kept a step.
+    The running variance is the unbiased one; ``momentum`` is the share of both that is kept a step. With a mask
+    (``masks``), a sequence's own steps alone are counted.
     """
 
     def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, momentum: float) -> None:
@@ -88,7 +90,9 @@ class BatchNorm(nn.Module):
             self.register_buffer(name, torch.tensor(values[name], dtype=dtype))
         self.momentum = momentum
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if self.training and mask is not None:
+            return self.over_own_steps(x.to(self.weight.dtype), mask).to(x.dtype)
         y = F.batch_norm(
             x.to(self.weight.dtype).reshape(-1, x.shape[-1]),
             self.running_mean,
@@ -100,3 +104,14 @@ class BatchNorm(nn.Module):
             NORM_EPS,
         )
         return y.view(x.shape).to(x.dtype)
+
+    # PyTorch's batch norm takes no mask
+    def over_own_steps(self, y: Tensor, mask: Tensor) -> Tensor:
+        mean = masks.mean(y, mask, (0, 1))
+        variance = masks.mean((y - mean).square(), mask, (0, 1))
+        with torch.no_grad():
+            count = mask.sum()
+            unbiased = variance * (count / (count - 1.0).clamp(min=1.0))
+            for running, now in ((self.running_mean, mean), (self.running_var, unbiased)):
+                running.copy_(self.momentum * running + (1.0 - self.momentum) * now)
+        return (y - mean) * ((variance + NORM_EPS).rsqrt() * self.weight) + self.bias

@@ -1,6 +1,9 @@
 """The network around the layers: its options, initial parameters and analytic counts. No framework, float64.
 
 encoder -> n_blocks x [norm, layer, activation, mixing, dropout, residual, norm, pooling] -> read-out -> decoder
+
+Two documents a target (a, b): the network encodes each, and a head compares their read-outs before the decoder,
+W [a, b, a - b, a * b] with a GELU after it (the head for retrieval of Gu et al. 2022, arXiv 2111.00396, and of S5).
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ NORMS = ("layer", "batch", "none")
 NORM_POSITIONS = ("post", "pre", "both")
 ACTIVATIONS = ("gelu", "relu", "silu", "identity", "half_glu1", "half_glu2", "full_glu")
 MIXINGS = ("linear", "none")
+PADDING = 0  # the token that fills an array behind a sequence's end, in a padded network
+HEAD_STREAM = 2**32 - 1  # of random numbers; no network has that many blocks
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,10 @@ class BlockOptions:
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """A whole network: ``name`` is the model (ssm.<name>), ``layers`` the options of each block's layer."""
+    """A whole network: ``name`` is the model (ssm.<name>), ``layers`` the options of each block's layer.
+
+    padded: tokens end with PADDING, which counts for nothing. documents: sequences for one target, 1 or 2.
+    """
 
     name: str
     d_input: int
@@ -101,6 +109,8 @@ class NetworkOptions:
     readout: str
     block: BlockOptions
     layers: tuple[Any, ...]
+    padded: bool = False
+    documents: int = 1
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -115,7 +125,16 @@ class NetworkOptions:
     def settings(self) -> dict[str, Any]:
         """The flat settings that ``network_options`` was given, every default filled in."""
         sizes = {"d_model": self.d_model, "n_blocks": len(self.layers), "n": self.layers[0].n}
-        return {**sizes, "encoder": self.encoder, "readout": self.readout, **self.block_settings()}
+        kind = {"encoder": self.encoder, "readout": self.readout, "padded": self.padded, "documents": self.documents}
+        return {**sizes, **kind, **self.block_settings()}
+
+    def check_stepwise(self) -> None:
+        """Refuses two documents: the second one is not a continuation of the first."""
+        if self.documents > 1:
+            raise ValueError(
+                f"documents={self.documents}: a step at a time reads one sequence, and this network compares two; "
+                "call it with whole sequences."
+            )
 
 
 def mathematics(name: str) -> ModuleType:
@@ -126,7 +145,8 @@ def mathematics(name: str) -> ModuleType:
 
 
 def network_options(name: str, d_input: int, d_output: int, l_max: int, settings: Mapping[str, Any]) -> NetworkOptions:
-    """Checks a model's flat settings (d_model, n_blocks, encoder, readout, block and layer settings) and sorts them.
+    """Checks a model's flat settings (d_model, n_blocks, encoder, readout, padded, documents, block and layer
+    settings) and sorts them.
 
     d_input: input features, or the vocabulary's size with encoder=embedding. l_max: the length it is built for.
     ``collapse``, where given, stands for readout="mean" (true) or "none" (false).
@@ -143,6 +163,7 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
             )
         settings["readout"] = "mean" if settings.pop("collapse") else "none"
     own: dict[str, Any] = {"d_model": 64, "n_blocks": 2, "encoder": "linear", "readout": "mean"}
+    own |= {"padded": False, "documents": 1}
     rest = {key: value for key, value in settings.items() if key not in (*own, "name")}
     own.update({key: settings[key] for key in own if key in settings})
     block_settings, layer_settings = split_settings(rest, BlockOptions, layer_class, also=own)
@@ -155,6 +176,7 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
         check_whole(key, value)
     check_choice("encoder", own["encoder"], ENCODERS)
     check_choice("readout", own["readout"], READOUTS)
+    _check_kind(own)
     block = BlockOptions(**block_settings)
     layers, length, count = [], l_max, int(own["n_blocks"])
     for index in range(count):
@@ -164,7 +186,7 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
                 f"pooling={block.pooling!r}: block {index + 1} of {count} gets {length} steps, fewer than it pools; "
                 f"lower the pooling or n_blocks, or use sequences of at least {block.pool_size**count} steps."
             )
-        length //= block.pool_size
+        length = pooled_length(length, block.pool_size, own["padded"])
     return NetworkOptions(
         name,
         d_input,
@@ -175,7 +197,35 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
         str(own["readout"]),
         block,
         tuple(layers),
+        own["padded"],
+        own["documents"],
     )
+
+
+def _check_kind(own: Mapping[str, Any]) -> None:
+    """Refuses what does not go with padding or with two documents."""
+    check_flag("padded", own["padded"])
+    if own["padded"] and own["encoder"] != "embedding":
+        raise ValueError(
+            f"padded=True: the end of a sequence shows in its tokens, and encoder={own['encoder']} takes real numbers; "
+            "set encoder=embedding, or padded=false."
+        )
+    check_whole("documents", own["documents"])
+    if own["documents"] > 2:
+        raise ValueError(f"documents={own['documents']}: must be 1, or 2 that are compared; set documents=2.")
+    if own["documents"] == 2 and own["readout"] == "none":
+        raise ValueError(
+            "documents=2: the read-outs of two documents are compared, and readout=none gives one for each step; "
+            "set readout=mean (or last, first)."
+        )
+
+
+def pooled_length(length: int, size: int, padded: bool) -> int:
+    """Groups of ``size`` steps in ``length``: a rest is dropped, but is a group in a padded network.
+
+    There, what counts must not depend on where the padding ends.
+    """
+    return -(-length // size) if padded else length // size
 
 
 def dense_values(rng: np.random.Generator, d_in: int, d_out: int) -> dict[str, np.ndarray]:
@@ -211,6 +261,9 @@ def initial(options: NetworkOptions, seed: int) -> dict[str, np.ndarray]:
     for index, layer in enumerate(options.layers):
         drawn = block_values(options.block, layer, options.name, stream(2 + index))
         values |= {f"blocks.{index}.{key}": value for key, value in drawn.items()}
+    if options.documents > 1:
+        head = dense_values(stream(HEAD_STREAM), 4 * h, h)
+        values |= {f"head.{key}": value for key, value in head.items()}
     return values | {f"decoder.{key}": value for key, value in dense_values(stream(1), h, options.d_output).items()}
 
 

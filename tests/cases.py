@@ -1,6 +1,6 @@
 """The options that every model is tested with, and both frameworks behind one face for the tests.
 
-LAYERS covers each option of each layer, NETWORKS each option of block and network.
+LAYERS covers each option of each layer, NETWORKS each option of block and network, PADDED what masks do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from flax import nnx
 
 import models_jax.network
 import models_torch.network
-from ssm.network import NetworkOptions, initial, mathematics, network_options
+from ssm.network import PADDING, NetworkOptions, initial, mathematics, network_options
 
 LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("s4", {}),
@@ -54,6 +54,39 @@ NETWORKS: list[dict[str, Any]] = [
     {"encoder": "embedding", "readout": "none", "activation": "half_glu2"},
     {"activation": "relu", "mixing": "none", "readout": "none"},
     {"activation": "identity"},
+]
+
+TOKENS = {"encoder": "embedding", "padded": True}
+# Each pair of model, norm, pooling and read-out is met in one of nine cases.
+PADDED: list[tuple[str, dict[str, Any]]] = [
+    (
+        model,
+        {
+            "norm": norm,
+            "pooling": pooling,
+            "readout": readout,
+            "bidirectional": both,
+            "n_blocks": 1 if pooling == "none" else 2,
+            **TOKENS,
+        },
+    )
+    for model, norm, pooling, readout, both in (
+        ("s4", "layer", "none", "mean", True),
+        ("s4", "batch", "avg_2", "last", False),
+        ("s4", "none", "max_3", "first", True),
+        ("dss", "layer", "avg_2", "first", False),
+        ("dss", "batch", "max_3", "mean", True),
+        ("dss", "none", "none", "last", True),
+        ("s5", "layer", "max_3", "last", True),
+        ("s5", "batch", "none", "first", True),
+        ("s5", "none", "avg_2", "mean", False),
+    )
+]
+PAIRS: list[tuple[str, dict[str, Any]]] = [
+    ("s4", {"documents": 2, "norm": "batch", "bidirectional": True, "pooling": "max_2", **TOKENS}),
+    ("dss", {"documents": 2, "readout": "last", "n_blocks": 1, **TOKENS}),
+    ("s5", {"documents": 2, "norm": "batch", "norm_position": "both", "n_blocks": 1, **TOKENS}),
+    ("s5", {"documents": 2, "readout": "first", "n_blocks": 1}),  # of real numbers
 ]
 
 
@@ -124,6 +157,17 @@ class Side:
         graph, state = nnx.split(layer)
         return np.asarray(jax.jit(lambda state, *x: function(nnx.merge(graph, state), *x))(state, *inputs), np.float64)
 
+    def network(self, options: NetworkOptions, values: dict[str, np.ndarray], training: bool = False) -> Any:
+        """The network in float64 as a function of its input, from and to NumPy."""
+        module = {"torch": models_torch.network, "jax": models_jax.network}[self.name]
+        model = module.model_class(options.name).from_options(options, values, self.dtype("fp64"))
+        if self.name == "torch":
+            model.train(training).requires_grad_(False)
+            return lambda x: model(torch.tensor(x)).numpy()
+        graph, state = nnx.split(model)
+        compiled = jax.jit(lambda state, x: nnx.merge(graph, state, copy=True)(x, training))
+        return lambda x: np.asarray(compiled(state, jnp.asarray(x)))
+
     def loss_and_gradients(
         self, options: NetworkOptions, x: np.ndarray, targets: np.ndarray, precision: str
     ) -> dict[str, np.ndarray]:
@@ -133,7 +177,7 @@ class Side:
             model = models_torch.network.model_class(options.name).from_options(options, values, self.dtype(precision))
             x_in = torch.tensor(x if x.dtype.kind == "i" else x.astype(precision.replace("fp", "float")))
             outputs = model.train().block_outputs(x_in)
-            logits = model.read_out(outputs[-1])
+            logits = model.read_out(outputs[-1], model.own_steps(x_in)[-1])
             flat = logits.reshape(-1, logits.shape[-1])
             loss = torch.nn.functional.cross_entropy(flat, torch.tensor(np.resize(targets, len(flat))))
             loss.backward()
@@ -149,7 +193,7 @@ class Side:
         def objective(params, rest, x):
             model = nnx.merge(graph, params, rest, copy=True)
             outputs = model.block_outputs(x, training=True)
-            logits = model.read_out(outputs[-1])
+            logits = model.read_out(outputs[-1], model.own_steps(x)[-1])
             flat = logits.reshape(-1, logits.shape[-1])
             picked = jax.nn.log_softmax(flat)[jnp.arange(len(flat)), np.resize(targets, len(flat))]
             return -picked.mean(), (outputs, logits, nnx.state(model, nnx.BatchStat))
@@ -184,7 +228,16 @@ def small_network(model: str, settings: dict[str, Any], length: int = 29) -> Net
 
 
 def small_batch(options: NetworkOptions, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    shape = (3, options.l_max)
+    shape = (3, options.l_max) if options.documents == 1 else (3, options.documents, options.l_max)
+    if options.padded:
+        return padded_tokens(options, rng, shape), rng.integers(0, options.d_output, 3)
     if options.encoder == "embedding":
         return rng.integers(0, options.d_input, shape), rng.integers(0, options.d_output, 3)
     return rng.standard_normal((*shape, options.d_input)), rng.integers(0, options.d_output, 3)
+
+
+def padded_tokens(options: NetworkOptions, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Sequences of all lengths, one of them without padding."""
+    lengths = rng.integers(1, shape[-1] + 1, (*shape[:-1], 1))
+    lengths.flat[0] = shape[-1]
+    return np.where(np.arange(shape[-1]) < lengths, rng.integers(1, options.d_input, shape), PADDING)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from cases import LAYERS, NETWORKS, SIDES, label, parameters, small_batch, small_network
+from cases import LAYERS, NETWORKS, PAIRS, SIDES, label, parameters, small_batch, small_network
 
 import models_jax
 import models_torch
@@ -22,6 +22,7 @@ from ssm.network import initial
 
 CASES = [(model, {**settings, "n_blocks": 1}) for model, settings in LAYERS]
 CASES += [(model, settings) for model, settings in itertools.product(("s4", "dss", "s5"), NETWORKS) if settings]
+CASES += PAIRS  # padded sequences: tests/test_padding.py
 BOUND = {"fp64": 1e-9, "fp32": 1e-4}
 ROUND_OFF = {"fp64": 1e-5, "fp32": 1e-2}  # share of the whole below which a tensor counts as zero
 
