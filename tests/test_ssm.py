@@ -7,7 +7,7 @@ import pytest
 from cases import LAYERS, label
 
 from ssm import discretise, dss, hippo, s4, s5
-from ssm.lengths import chunk_length, transform_length
+from ssm.lengths import chunk_length, largest_divisor, transform_length
 from ssm.network import initial, mathematics, network_options, ssm_parameter_names, statistic_names
 from ssm.operations import operations
 
@@ -184,6 +184,13 @@ def test_lengths():
                 size //= prime
         assert size == 1
     assert [chunk_length(length) for length in (1, 2, 4, 5, 784)] == [1, 2, 2, 3, 28]
+
+
+def test_largest_divisor_is_the_largest_that_fits():
+    for number in range(1, 61):
+        for most in range(-3, 71):
+            fitting = [size for size in range(1, most + 1) if number % size == 0]
+            assert largest_divisor(number, most) == max(fitting, default=1)
 
 
 def test_operations_count_the_mixing_matrices():
