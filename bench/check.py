@@ -56,6 +56,12 @@ def check(config: Mapping[str, Any]) -> Checked:
     description = registry.describe(config["dataset"])
     _check_batch(task["batch_size"], description)
     length = task["length"] or description.length
+    if description.padded and length > description.length:
+        raise ValueError(
+            f"task.length={length}: dataset={description.name} has sequences of up to {description.length} tokens, and "
+            f"repeated ones would hold padding in between; set task.length={description.length} or less, or make the "
+            "data longer where it has a dataset.length."
+        )
     options = model_options(config["model"], description, length)
     check_writable(config["results_dir"])
     description = registry.prepare(config["dataset"], config["data_dir"])
@@ -67,20 +73,24 @@ def model_options(model: Mapping[str, Any], description: Description, length: in
     """The network's options for this data at this length. ValueError where they do not go together."""
     tokens = description.vocabulary is not None
     fitting = "embedding" if tokens else "linear"
-    if model["encoder"] in ("linear", "embedding") and model["encoder"] != fitting:
+    encoder = fitting if model["encoder"] == "auto" else model["encoder"]
+    if encoder in ("linear", "embedding") and encoder != fitting:
         kind = "tokens" if tokens else "real numbers"
-        raise ValueError(
-            f"model.encoder={model['encoder']}: dataset={description.name} holds {kind}; set model.encoder={fitting}."
-        )
+        raise ValueError(f"model.encoder={encoder}: dataset={description.name} holds {kind}; set model.encoder=auto.")
     if model["readout"] == "none":
         raise ValueError(
             f"model.readout=none: gives an answer for each step, but dataset={description.name} has one "
             "target a sequence; set model.readout=mean (or last, first)."
         )
+    of_data = {"padded": description.padded, "documents": description.documents}
+    for name in of_data.keys() & model.keys():
+        raise ValueError(f"model.{name}={model[name]!r}: is the data set's to say, not the model's; leave it out.")
     d_input = description.vocabulary if tokens else description.channels
     assert d_input is not None
     try:
-        return network_options(model["name"], d_input, description.classes, length, model)
+        return network_options(
+            model["name"], d_input, description.classes, length, {**model, **of_data, "encoder": encoder}
+        )
     except ValueError as error:
         name = str(error).split("=", 1)[0]
         raise ValueError(f"model.{error}" if name in model else str(error)) from error

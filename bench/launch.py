@@ -197,9 +197,10 @@ class _Run:
 
     def _key(self) -> str:
         options, task = self.checked.options, self.parity_task
+        sizes = {name: getattr(options, name) for name in ("d_input", "d_output", "padded", "documents")}
         return certificate.certificate_key(
             model=self.config["model"],
-            sizes={"d_input": options.d_input, "d_output": options.d_output, "length": self.checked.length},
+            sizes={**sizes, "length": self.checked.length},
             precision=self.config["precision"],
             optimiser={**task["optimiser"], "clip_norm": task["clip_norm"]},
             steps=task["steps"],

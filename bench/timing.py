@@ -89,7 +89,7 @@ def time_task(
                 median = timing["train_step_seconds"]["median"]
                 result["throughput"] = {
                     "samples_per_second": batch_size / median,
-                    "tokens_per_second": batch_size * length / median,
+                    "tokens_per_second": batch_size * data.description.documents * length / median,
                 }
                 result["memory"] = meter.section()
     if result["memory"] is None:

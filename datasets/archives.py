@@ -6,11 +6,13 @@ holds, and unpacked under another name and renamed.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import secrets
 import shutil
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +30,9 @@ _BLOCK = 1 << 20
 class Archive:
     """A .tar or .tar.gz as published.
 
-    file: its name. urls: its folders on the web, tried in this order. checksum: "md5:..." or "sha256:...". folder: what
-    data_dir holds when it is unpacked. inside: the archive's own top folder, or "" where its files have none.
-    evidence: files or folders below `folder` by which it is known.
+    file: its name. urls: its folders on the web, tried in this order; none where it is not fetched. checksum: "md5:..."
+    or "sha256:...". folder: what data_dir holds when it is unpacked. inside: the archive's own top folder, or "" where
+    its files have none. evidence: files or folders below `folder` by which it is known.
     """
 
     file: str
@@ -93,10 +95,12 @@ def fetch(archive: Archive, data_dir: Path) -> Path:
     """The archive from the first address that gives the published bytes, each tried once."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data_dir):  # else each address would be blamed for it
+            pass
     except OSError as error:
         raise DataError(
-            f"data_dir={str(data_dir)!r}: {archive.file} is not there, and the folder to fetch it into cannot be made "
-            f"({error}); choose another with data_dir=..."
+            f"data_dir={str(data_dir)!r}: {archive.file} is not there, and the folder to fetch it into cannot be "
+            f"written ({error}); choose another with data_dir=..."
         ) from error
     failures = []
     for url in archive.urls:
@@ -117,18 +121,24 @@ def fetch(archive: Archive, data_dir: Path) -> Path:
 def unpack(packed: Path, archive: Archive, data_dir: Path) -> Path:
     """Unpacks with Python's safe filter, which refuses links and paths that lead out of the folder."""
     folder = data_dir / archive.folder
+    fix = "delete it, and it is fetched anew" if archive.urls else "put a good copy there"
     temporary = data_dir / f".{archive.folder}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
         temporary.mkdir(parents=True)
         with tarfile.open(packed) as tar:
             tar.extractall(temporary, filter="data")
+            while tar.fileobj is not None and tar.fileobj.read(_BLOCK):  # to the end, where a .gz has its checksum
+                pass
         made = temporary / archive.inside
         if not made.is_dir():
-            raise DataError(f"{packed}: holds no folder {archive.inside}; delete it, and it is fetched anew")
-        if not folder.exists():  # else another process was first
+            raise DataError(f"{packed}: holds no folder {archive.inside}; {fix}")
+        try:
             os.rename(made, folder)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise DataError(f"{packed}: does not unpack ({error}); delete it, and it is fetched anew") from error
+        except OSError:
+            if not folder.is_dir():  # else another process was first
+                raise
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{packed}: does not unpack ({error}); {fix}") from error
     except OSError as error:
         raise DataError(
             f"{packed}: cannot be unpacked into {data_dir} ({error}); free some space there, or choose another folder "

@@ -60,7 +60,8 @@ def fingerprint(*paths: Path) -> str:
     """Names, sizes and times of files, and of folders with those below them (whose times tell of files that come)."""
     digest = hashlib.sha256()
     for path in sorted(paths):
-        own = [path, *sorted(below for below in path.rglob("*") if below.is_dir())] if path.is_dir() else [path]
+        # os.walk asks no file what it is: a hundred thousand clips take a tenth of a second
+        own = sorted(Path(below) for below, _, _ in os.walk(path)) if path.is_dir() else [path]
         for each in own:
             state = each.stat()
             size = 0 if each.is_dir() else state.st_size
@@ -94,6 +95,11 @@ def prepared(recipe: Recipe, data_dir: Path, source: str | None, make: Callable[
     if found is None:
         raise DataError(f"{folder}: what was written there reads back damaged; check the disk")
     return found
+
+
+def kept(recipe: Recipe, data_dir: Path) -> bool:
+    """Whether arrays of the recipe were made before, from whatever source."""
+    return _find(recipe, data_dir, None) is not None
 
 
 def new_array(folder: Path, name: str, dtype: Any, shape: tuple[int, ...]) -> np.memmap[Any, Any]:

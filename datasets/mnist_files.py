@@ -1,4 +1,5 @@
-"""The four published MNIST files: where they may lie, how they are fetched, and that they are the real ones.
+"""The four published MNIST files: where they may lie, how they are fetched, that they are the real ones, and their
+images prepared as sequences.
 
 Searched in data_dir, data_dir/mnist and data_dir/MNIST/raw (torchvision's place), packed or unpacked; what is
 found nowhere is fetched into data_dir/mnist, under a temporary name until its checksum holds.
@@ -7,20 +8,26 @@ found nowhere is fetched into data_dir/mnist, under a temporary name until its c
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pooch
 
-from datasets import idx
+from datasets import cache, idx
 from datasets.archives import reason
+from datasets.cache import Prepared, Recipe, fingerprint, progress
 from datasets.data import DataError
+from datasets.images import Sizes
 
 CLASSES = 10
 PIXELS = 28 * 28
 TRAIN_COUNT = 60_000
 TEST_COUNT = 10_000
+SIZES = Sizes(TRAIN_COUNT, TEST_COUNT, PIXELS, channels=1, classes=CLASSES)
 
 # Tried in this order; the checksum decides, not the address.
 MIRRORS = (
@@ -46,30 +53,20 @@ TRAIN_LABELS = PublishedFile("train-labels-idx1-ubyte", "d53e105ee54ea40749a09fc
 TEST_IMAGES = PublishedFile("t10k-images-idx3-ubyte", "9fb629c4189551a2d022fa330f9573f3", (TEST_COUNT, 28, 28))
 TEST_LABELS = PublishedFile("t10k-labels-idx1-ubyte", "ec29112dd5afa0611ce80d1b7f02629c", (TEST_COUNT,))
 FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
+_RECIPE = Recipe("mnist", {}, [__file__, idx.__file__])
 
 
-@dataclass(frozen=True)
-class Arrays:
-    """Pixels uint8 (M, 784), rows of the image one after another; labels uint8 (M,)."""
+def prepared(data_dir: Path) -> Prepared:
+    """pixels uint8 (70000, 784, 1) and labels uint8 (70000,), train before test, made if need be.
 
-    train_pixels: np.ndarray
-    train_labels: np.ndarray
-    test_pixels: np.ndarray
-    test_labels: np.ndarray
-
-
-def read(data_dir: Path) -> Arrays:
-    """Find or fetch the four files, check each, and return their arrays; DataError if one is not right."""
-    paths = [locate(file, data_dir) or fetch(file, data_dir) for file in FILES]
-    train_images, train_labels, test_images, test_labels = (
-        read_file(file, path) for file, path in zip(FILES, paths, strict=True)
-    )
-    return Arrays(
-        train_images.reshape(TRAIN_COUNT, PIXELS),
-        train_labels,
-        test_images.reshape(TEST_COUNT, PIXELS),
-        test_labels,
-    )
+    DataError if a file is neither found nor fetched, or is not right.
+    """
+    paths = [locate(file, data_dir) for file in FILES]
+    if None in paths and not cache.kept(_RECIPE, data_dir):
+        paths = [path or fetch(file, data_dir) for file, path in zip(FILES, paths, strict=True)]
+    found = [path for path in paths if path is not None]
+    source = fingerprint(*found) if len(found) == len(FILES) else None
+    return cache.prepared(_RECIPE, data_dir, source, partial(_make, data_dir))
 
 
 def locate(file: PublishedFile, data_dir: Path) -> Path | None:
@@ -123,3 +120,16 @@ def fetch(file: PublishedFile, data_dir: Path) -> Path:
         f"Put these files into {folder} by hand (packed, or unpacked without .gz), or point data_dir=... to "
         f"them: {', '.join(f'{each.name}.gz' for each in FILES)}"
     )
+
+
+def _make(data_dir: Path, folder: Path) -> Mapping[str, Any]:
+    paths = [locate(file, data_dir) or fetch(file, data_dir) for file in FILES]
+    read = (read_file(file, path) for file, path in zip(progress(FILES, "mnist"), paths, strict=True))
+    train_images, train_labels, test_images, test_labels = read
+    pixels = np.concatenate([train_images, test_images]).reshape(-1, PIXELS, 1)
+    labels = np.concatenate([train_labels, test_labels])
+    np.save(folder / "pixels.npy", pixels)
+    np.save(folder / "labels.npy", labels)
+    digest = hashlib.sha256(pixels.data)
+    digest.update(labels.data)
+    return {"source": f"sha256:{digest.hexdigest()}"}

@@ -1,4 +1,5 @@
-"""Data sets by name: `settings["name"]` is the module in this folder that describes, prepares and loads it.
+"""Data sets by name: `settings["name"]` is the module in this folder that describes, prepares and loads it, or the
+NAME that the module gives itself.
 
 A new data set is one file with these three functions and one YAML; nothing here is edited.
 """
@@ -45,6 +46,18 @@ def load(settings: Mapping[str, Any], data_dir: str | Path, seed: int) -> Datase
     return dataset
 
 
+def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the classes are called: as the module's own `class_names(settings)` says, or else their numbers."""
+    own = vars(_module(settings)).get("class_names")
+    return tuple(map(str, range(describe(settings).classes))) if own is None else tuple(own(settings))
+
+
+def text_of(settings: Mapping[str, Any], tokens: np.ndarray) -> str:
+    """Tokens (l,) without their padding to be read: by the module's own `text_of(settings, tokens)`, or as numbers."""
+    own = vars(_module(settings)).get("text_of")
+    return " ".join(map(str, tokens.tolist())) if own is None else str(own(settings, tokens))
+
+
 def names() -> tuple[str, ...]:
     """Every data set in this folder, sorted."""
     return tuple(sorted(_modules()))
@@ -56,7 +69,7 @@ def _modules() -> dict[str, ModuleType]:
     for info in pkgutil.iter_modules(datasets.__path__):
         module = importlib.import_module(f"datasets.{info.name}")
         if module.__name__ != __name__ and set(vars(module)) >= _FUNCTIONS:
-            found[info.name] = module
+            found[vars(module).get("NAME", info.name)] = module
     return found
 
 

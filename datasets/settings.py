@@ -40,3 +40,20 @@ def choice(name: str, settings: Mapping[str, Any], key: str, choices: Collection
         listed = " or ".join(sorted(choices))
         raise ValueError(f"dataset {name}: {key}={value!r} is not known; choose {listed}")
     return value
+
+
+def whole_number(name: str, settings: Mapping[str, Any], key: str, least: int) -> int:
+    """The value of `key`, an integer of `least` or more."""
+    value = required(name, settings, key)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"dataset {name}: {key}={value!r} must be a whole number, {least} or more")
+    return value
+
+
+def number_choice(name: str, settings: Mapping[str, Any], key: str, choices: Collection[int]) -> int:
+    """The value of `key`, one of the integers `choices`."""
+    value = required(name, settings, key)
+    if isinstance(value, bool) or not isinstance(value, int) or value not in choices:
+        listed = " or ".join(map(str, choices))
+        raise ValueError(f"dataset {name}: {key}={value!r} is not known; choose {listed}")
+    return value

@@ -1,6 +1,11 @@
-"""Sequential MNIST: the rows of an image one after another, 784 steps of one value in [0, 1], not normalised.
+"""Sequential MNIST: the rows of an image one after another, 784 steps of one value.
 
-Validation is cut from the published train part with the run's seed; test is the published test part.
+Values lie in [0, 1], and validation is cut from the published train part with the run's seed. Protocols:
+
+- official, s5 (state-spaces/s4, lindermanlab/S5): the same values, validation by torch's random_split with seed 42;
+- s4torch (TariqAHassan/S4Torch): the same values, random_split with seed 1234. It reports validation accuracy and never
+  uses the published test part; here that part is the test part as ever;
+- annotated (srush/annotated-s4): values in [-1, 1], no validation part, the best epoch chosen on the test part.
 """
 
 from __future__ import annotations
@@ -9,56 +14,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from datasets import images, mnist_files
+from datasets.data import Dataset, Description
+from datasets.images import Protocol
+from datasets.settings import refuse_unknown
 
-from datasets import mnist_files
-from datasets.data import Dataset, Description, Split
-from datasets.settings import refuse_unknown, validation_fraction
-from datasets.splits import cut_validation, validation_count
+PROTOCOLS = {
+    "default": Protocol(),
+    "official": Protocol(split_seed=42),
+    "s5": Protocol(split_seed=42),
+    "s4torch": Protocol(split_seed=1234),
+    "annotated": Protocol(mean=(0.5,), std=(0.5,), selects_on_test=True),
+}
 
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    refuse_unknown("smnist", settings, {"validation_fraction"})
-    return pixel_description("smnist", validation_fraction("smnist", settings))
+    refuse_unknown("smnist", settings, images.SETTINGS)
+    return images.describe("smnist", settings, mnist_files.SIZES, PROTOCOLS)
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
-    """Find or fetch the four MNIST files and check them; DataError if that fails."""
+    """Find or fetch the four MNIST files, check and prepare them; DataError if that fails."""
     description = describe(settings)
-    mnist_files.read(data_dir)
+    mnist_files.prepared(data_dir)
     return description
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
-    """The three parts, inputs float32 (M, 784, 1) in [0, 1]."""
+    """The three parts, inputs float32 (M, 784, 1)."""
     description = describe(settings)
-    return pixel_dataset(
-        description, data_dir, np.arange(mnist_files.PIXELS), validation_fraction("smnist", settings), seed
-    )
-
-
-def pixel_description(name: str, fraction: float) -> Description:
-    """MNIST as 784 steps of one channel, under the data set's `name`."""
-    cut = validation_count(mnist_files.TRAIN_COUNT, fraction)
-    counts = {"train": mnist_files.TRAIN_COUNT - cut, "validation": cut, "test": mnist_files.TEST_COUNT}
-    return Description(name, mnist_files.PIXELS, 1, mnist_files.CLASSES, vocabulary=None, counts=counts)
-
-
-def pixel_dataset(description: Description, data_dir: Path, order: np.ndarray, fraction: float, seed: int) -> Dataset:
-    """MNIST with its pixels in `order` (784,): step t shows pixel order[t]."""
-    arrays = mnist_files.read(data_dir)
-    train, validation = cut_validation(mnist_files.TRAIN_COUNT, fraction, seed)
-    return Dataset(
-        description,
-        _split(arrays.train_pixels[train], arrays.train_labels[train], order),
-        _split(arrays.train_pixels[validation], arrays.train_labels[validation], order),
-        _split(arrays.test_pixels, arrays.test_labels, order),
-    )
-
-
-def _split(pixels: np.ndarray, labels: np.ndarray, order: np.ndarray) -> Split:
-    # take, because pixels[:, order] would leave the array in column order
-    inputs = np.take(pixels, order, axis=1).astype(np.float32)
-    inputs /= np.float32(255.0)
-    return Split(inputs[:, :, None], labels.astype(np.int32))
+    protocol = PROTOCOLS[description.protocol]
+    return images.dataset(description, settings, protocol, mnist_files.prepared(data_dir), seed)

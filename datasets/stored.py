@@ -15,15 +15,16 @@ class Stored:
     """Some rows of an array, as float32 (value / divisor - mean) / std, or, without a divisor, as int32 tokens.
 
     array (N, L, C) of any real type, or whole numbers (N, ..., L) for tokens. rows (M,): which of them, in which order.
-    mean, std: one number or one a channel. order (L',): the steps that are shown, in order; None: all as they are.
+    mean, std: one number, one a channel, or an array (L, C) with one a step. order (L',): the steps that are shown, in
+    order; None: all as they are.
     Indexed along its first axis like an array, it gives arrays; `np.asarray` gives all of it.
     """
 
     array: np.ndarray
     rows: np.ndarray
     divisor: float | None = None
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
+    mean: tuple[float, ...] | np.ndarray = (0.0,)
+    std: tuple[float, ...] | np.ndarray = (1.0,)
     order: np.ndarray | None = None
 
     @property
@@ -64,11 +65,17 @@ class Stored:
         values = picked.astype(np.float32)
         if self.divisor != 1.0:
             values /= np.float32(self.divisor)
-        if any(self.mean):
-            values -= np.asarray(self.mean, np.float32)
-        if any(part != 1.0 for part in self.std):
-            values /= np.asarray(self.std, np.float32)
+        mean, std = self._shown(self.mean), self._shown(self.std)
+        if mean.any():
+            values -= mean
+        if (std != 1.0).any():
+            values /= std
         return values
+
+    def _shown(self, statistic: tuple[float, ...] | np.ndarray) -> np.ndarray:
+        """float32, of the steps that are shown where there is one a step."""
+        own = np.asarray(statistic, np.float32)
+        return own if self.order is None or own.ndim < 2 else own[self.order]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:

@@ -14,22 +14,10 @@ from typing import Any
 import numpy as np
 
 from bench.framework import ModelSpec, OptimiserSpec
+from datasets.data import Dataset, Description, Split
 
 
-@dataclass
-class Split:
-    inputs: np.ndarray
-    targets: np.ndarray
-
-
-@dataclass
-class Data:
-    train: Split
-    validation: Split
-    test: Split
-
-
-def small_data(seed: int = 0, length: int = 6, channels: int = 3, classes: int = 3) -> Data:
+def small_data(seed: int = 0, length: int = 6, channels: int = 3, classes: int = 3) -> Dataset:
     """Classes that differ in the mean of their channels: softmax regression separates them."""
     rng = np.random.default_rng(seed)
     centres = 2 * rng.standard_normal((classes, channels))
@@ -39,7 +27,9 @@ def small_data(seed: int = 0, length: int = 6, channels: int = 3, classes: int =
         noise = rng.standard_normal((count, length, channels))
         return Split((centres[targets][:, None] + noise).astype(np.float32), targets)
 
-    return Data(split(160), split(50), split(37))
+    counts = {"train": 160, "validation": 50, "test": 37}
+    description = Description("small", length, channels, classes, vocabulary=None, counts=counts)
+    return Dataset(description, *(split(count) for count in counts.values()))
 
 
 class AdamW:

@@ -6,11 +6,12 @@ import errno
 import os
 
 import pytest
-from commands import CONF, EAGER, TINY, composed, run
+from commands import CONF, EAGER, TINY, composed, described, run
 
 from bench import check as checks
 from bench.check import check
 from bench.refusals import explain
+from datasets import registry
 from datasets.data import Description
 
 # words of the command -> what the message must hold
@@ -57,7 +58,7 @@ REFUSED = {
     "model.dt_min=0.5": ["dt_min=0.5", "dt_max"],
     "+model.depth=3": ["depth=3", "not a setting"],
     "model.readout=none": ["model.readout=none", "one target"],
-    "model.encoder=embedding": ["model.encoder=embedding", "set model.encoder=linear"],
+    "model.encoder=embedding": ["model.encoder=embedding", "set model.encoder=auto"],
     "dataset.validation_fraction=1.5": ["validation_fraction=1.5"],
 }
 # what Hydra itself refuses while it composes
@@ -120,8 +121,18 @@ def test_tokens_ask_for_an_embedding():
     counts = {"train": 8, "validation": 2, "test": 2}
     tokens = Description("words", length=16, channels=1, classes=3, vocabulary=50, counts=counts)
     with pytest.raises(ValueError, match=r"model\.encoder=linear: dataset=words holds tokens"):
-        checks.model_options(model, tokens, 16)
-    assert checks.model_options({**model, "encoder": "embedding"}, tokens, 16).d_input == 50
+        checks.model_options({**model, "encoder": "linear"}, tokens, 16)
+    for encoder in ("auto", "embedding"):
+        options = checks.model_options({**model, "encoder": encoder}, tokens, 16)
+        assert (options.d_input, options.encoder) == (50, "embedding")
+
+
+def test_padded_sequences_are_not_repeated(monkeypatch, tmp_path):
+    monkeypatch.setattr(registry, "prepare", described)
+    words = ["dataset=imdb", "dataset.length=64", f"results_dir={tmp_path}"]
+    with pytest.raises(ValueError, match=r"task\.length=65: dataset=imdb has sequences of up to 64 tokens"):
+        check(composed(*words, "task.length=65"))
+    assert check(composed(*words, "task.length=32")).length == 32
 
 
 def test_a_results_folder_that_cannot_be_written_is_refused(tmp_path):

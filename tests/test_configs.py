@@ -6,7 +6,7 @@ import re
 from dataclasses import fields
 
 import pytest
-from commands import CONF, composed
+from commands import CONF, composed, described
 
 from bench.check import check, model_options
 from bench.choices import choices, groups, help_text
@@ -19,8 +19,8 @@ FILES = sorted(path for path in CONF.rglob("*.yaml") if path.parent != CONF)
 
 @pytest.fixture
 def no_files(monkeypatch, tmp_path):
-    """The check without its last step: what it would fetch is not this test's matter."""
-    monkeypatch.setattr(registry, "prepare", lambda settings, data_dir: None)
+    """The check without its last step: what it would fetch is not this test's matter, nor how much of it there is."""
+    monkeypatch.setattr(registry, "prepare", described)
     return [f"results_dir={tmp_path}"]
 
 

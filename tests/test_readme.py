@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import ROOT, composed
+from commands import ROOT, composed, described
 
 from bench import peers, table
 from bench.check import check
@@ -50,16 +50,16 @@ def test_a_snippet_runs_as_it_stands_in_a_process_of_its_own(snippet):
 
 @pytest.mark.parametrize("words", JOBS, ids=" ".join)
 def test_a_command_composes_and_would_be_run(words, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "prepare", lambda settings, data_dir: None)  # fetches nothing
+    monkeypatch.setattr(registry, "prepare", described)  # fetches nothing
     check(composed(*words) | {"results_dir": str(tmp_path)})
 
 
 def test_the_settings_it_names_exist():
     rows = re.findall(r"^\| `(model|framework|dataset|task)=` \| (.*?) \| (.*) \|$", TEXT, re.MULTILINE)
     assert len(rows) == 4
-    values = {"default", "none", "pmnist"}  # quoted there beside the settings
+    values = {"default", "none", "imdb", "listops", "pathfinder"}  # quoted there beside the settings
     for group, choices, named in rows:
-        configs = [composed(f"{group}={choice}") for choice in re.findall(r"\w+", choices)]
+        configs = [composed(f"{group}={choice}") for choice in re.findall(r"[\w-]+", choices)]
         known = set().union(*(flat(config[group]) for config in configs))
         names = {name.removeprefix(f"{group}.") for name in re.findall(r"`([a-z_.]+)`", named)} - values
         assert names, group
@@ -75,10 +75,10 @@ def flat(settings: dict) -> set[str]:
 
 
 def test_the_groups_it_lists_are_those_of_conf():
-    listed = dict(re.findall(r"^\| `(\w+)=` \| ((?:`\w+` ?)+)\|", TEXT, re.MULTILINE))
+    listed = dict(re.findall(r"^\| `(\w+)=` \| ((?:`[\w-]+` ?)+)\|", TEXT, re.MULTILINE))
     for group, choices in listed.items():
         there = {path.stem for path in (ROOT / "conf" / group).glob("[!_]*.yaml")}
-        assert set(re.findall(r"\w+", choices)) == there, group
+        assert set(re.findall(r"[\w-]+", choices)) == there, group
     assert set(listed) == {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"experiment"}
 
 

@@ -28,7 +28,7 @@ def record(framework, task="time", step=(0.010,) * 5, status="ok", certificate=C
         {
             "framework": {"name": framework, "compile": changes.pop("compile", "default")},
             "model": {"name": changes.pop("model", "s4"), "n": changes.pop("n", 64)},
-            "dataset": {"name": "digits"},
+            "dataset": {"name": "digits", **changes.pop("dataset", {})},
             "hardware": {"name": changes.pop("hardware", "auto")},
             "task": settings,
             "seed": 0,

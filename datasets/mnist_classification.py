@@ -1,0 +1,41 @@
+"""mnist-classification: smnist with the values of annotated (srush/annotated-s4), which gave it this name: [-1, 1].
+
+Validation is cut from the published train part with the run's seed. protocol=annotated is annotated's own: no
+validation part, the best epoch chosen on the test part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets import images, mnist_files
+from datasets.data import Dataset, Description
+from datasets.images import Protocol
+from datasets.settings import refuse_unknown
+from datasets.smnist import PROTOCOLS as SMNIST_PROTOCOLS
+
+NAME = "mnist-classification"  # the registry's, as no module can have it
+_ANNOTATED = SMNIST_PROTOCOLS["annotated"]
+PROTOCOLS = {"default": Protocol(_ANNOTATED.mean, _ANNOTATED.std), "annotated": _ANNOTATED}
+
+
+def describe(settings: Mapping[str, Any]) -> Description:
+    """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
+    refuse_unknown(NAME, settings, images.SETTINGS)
+    return images.describe(NAME, settings, mnist_files.SIZES, PROTOCOLS)
+
+
+def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
+    """Find or fetch the four MNIST files, check and prepare them; DataError if that fails."""
+    description = describe(settings)
+    mnist_files.prepared(data_dir)
+    return description
+
+
+def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
+    """The three parts, inputs float32 (M, 784, 1) in [-1, 1]."""
+    description = describe(settings)
+    protocol = PROTOCOLS[description.protocol]
+    return images.dataset(description, settings, protocol, mnist_files.prepared(data_dir), seed)
