@@ -1,9 +1,9 @@
 """Records -> one tidy pandas frame: a row for each measured quantity of each model, data set and machine.
 
 The two frameworks stand side by side in a row; they meet when everything in their configurations agrees but
-the framework group, the named hardware and where files lie, and when they ran on the same machine. Numbers
-only: bench/table.py turns them into text. Only finished runs (status ok) give numbers; others give their
-status.
+the framework group, the named hardware and where files lie, and when they ran on the same machine and on data of the
+same origin, published or generated. Numbers only: bench/table.py turns them into text. Only finished runs (status ok)
+give numbers; others give their status.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ FRAMEWORKS = ("torch", "jax")
 SIDE = ("value", "iqr", "samples", "status", "records", "certificate", "compile")
 IDENTITY = ("model", "dataset", "hardware", "precision", "batch", "length")
 Record = Mapping[str, Any]
+PROTOCOL = "dataset.protocol"
+ENCODER = "model.encoder"  # the data set decides it
 COLUMNS = {"task.batch_size", "task.length"}  # settings that tables show in a column of their own
 # how long and how often task=time looks, which is not what it looks at
 MEASURING = {f"task.{name}" for name in ("budget_seconds", "phases", "rounds", "single_steps", "steps", "warmup")}
@@ -63,10 +65,11 @@ MEASURES = {
 def cells(records: Iterable[Record], section: str) -> pd.DataFrame:
     """The tidy frame of one section ('time' or 'train'); no rows when no record has that task.
 
-    Columns: measure, label, IDENTITY, settings (what differs between rows of a model and data set), then
-    for each framework value, iqr, samples (their number), status, records (how many finished ones stand for
-    the cell), certificate (whether it passed) and compile (the framework's mode), then same_code, ratio
-    (torch / jax), ratio_low, ratio_high, distinguishable.
+    Columns: measure, label, IDENTITY, settings (what differs between rows of a model and data set, and a protocol
+    other than the default), selects_on_test, generated (what the records say of their data), then for each
+    framework value, iqr, samples (their number), status, records (how many finished ones stand for the cell),
+    certificate (whether it passed) and compile (the framework's mode), then same_code, ratio (torch / jax),
+    ratio_low, ratio_high, distinguishable.
     """
     groups: dict[str, dict[str, dict[str, list[Record]]]] = {}
     for record in sorted(records, key=lambda record: (record["created"], record["id"])):
@@ -97,8 +100,10 @@ def cells(records: Iterable[Record], section: str) -> pd.DataFrame:
 
 def _cell_key(record: Record) -> str:
     left_out = NOT_HASHED | {"framework", "hardware", "threads", "experiment"}
-    config = {name: value for name, value in record["config"].items() if name not in left_out}
-    return hashlib.sha256(json.dumps([config, _hardware(record)], sort_keys=True).encode()).hexdigest()
+    config = {name: value for name, value in _flatten(record["config"], "").items() if name != ENCODER}
+    config = {name: value for name, value in config.items() if name.partition(".")[0] not in left_out}
+    generated = _says(record, "generated")  # the same settings may find published files one day
+    return hashlib.sha256(json.dumps([config, _hardware(record), generated], sort_keys=True).encode()).hexdigest()
 
 
 def _hardware(record: Record) -> str:
@@ -118,7 +123,19 @@ def _identity(pair: Sequence[Sequence[Record]]) -> dict[str, Any]:
         "precision": record["precision"],
         "batch": task.get("batch_size"),
         "length": (record["data"] or {}).get("length") or task.get("length"),
+        **_origin(pair),
     }
+
+
+def _origin(pair: Sequence[Sequence[Record]]) -> dict[str, bool]:
+    """What the records of a row say of their data."""
+    records = list(itertools.chain.from_iterable(pair))
+    return {name: any(_says(record, name) for record in records) for name in ("selects_on_test", "generated")}
+
+
+def _says(record: Record, name: str) -> bool:
+    """A flag of the record's data section; one that lacks it was made with the default protocol on published data."""
+    return (record["data"] or {}).get(name) is True
 
 
 def _chosen(side: Sequence[Record]) -> Record | None:
@@ -181,7 +198,8 @@ def _samples(record: Record, measure: Measure) -> list[float]:
 
 def _differing_settings(pairs: Sequence[Sequence[Sequence[Record]]]) -> list[str]:
     """For each row the settings, 'name=value', in which rows of the same model and data set differ; a framework's
-    compile mode where any rows differ in it; how long task=time looks only where nothing else tells two rows apart.
+    compile mode where any rows differ in it; how long task=time looks only where nothing else tells two rows apart;
+    a protocol other than the default in any case.
     """
     flat = [_flat_settings(pair) for pair in pairs]
     modes = [f"{framework}.compile" for framework in FRAMEWORKS]
@@ -191,6 +209,8 @@ def _differing_settings(pairs: Sequence[Sequence[Sequence[Record]]]) -> list[str
     for own, owner in zip(flat, owners, strict=True):
         rivals = [other for other, name in zip(flat, owners, strict=True) if name == owner]
         names = sorted(mixed) + sorted(name for rival in rivals for name in _telling(own, rival))
+        if own.get(PROTOCOL, "default") != "default":
+            names.append(PROTOCOL)
         differing = dict.fromkeys(name for name in names if name in own and name not in COLUMNS)
         texts.append(" ".join(f"{name.removeprefix('model.')}={own[name]}" for name in differing))
     return texts
@@ -211,8 +231,9 @@ def _flat_settings(pair: Sequence[Sequence[Record]]) -> dict[str, Any]:
 
 
 def _telling(own: Mapping[str, Any], rival: Mapping[str, Any]) -> set[str]:
-    """The settings that tell two rows apart."""
-    differing = {name for name, value in rival.items() if value != own.get(name)}
+    """The settings that tell two rows apart. A framework's own are left out: a row may lack one of the two."""
+    names = {name for name in own.keys() | rival.keys() if name.partition(".")[0] not in FRAMEWORKS}
+    differing = {name for name in names if own.get(name) != rival.get(name)} - {ENCODER}
     lasting = MEASURING if own.get("task.name") == "time" else set()
     return differing - lasting or differing
 

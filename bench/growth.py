@@ -58,6 +58,7 @@ def _key(record: Record) -> str:
     """What two records of one series share: everything but the length, and how long task=time looks."""
     config = {name: value for name, value in record["config"].items() if name not in NOT_HASHED}
     left_out = {"length"} | {name.removeprefix("task.") for name in MEASURING}
+    config["model"] = {name: value for name, value in config["model"].items() if name != "encoder"}
     config["task"] = {name: value for name, value in config["task"].items() if name not in left_out}
     where = [record["device"], record["threads"], (record["machine"] or {}).get("cpu")]
     return json.dumps([config, where], sort_keys=True)

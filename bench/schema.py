@@ -81,7 +81,12 @@ RECORD: Section = {
     },
     "device": _text,
     "threads": _integer,
-    "data": {name: _integer for name in ("length", "channels", "classes", "train", "validation", "test")},
+    "data": {
+        **{name: _integer for name in ("length", "channels", "classes", "train", "validation", "test")},
+        "protocol": _text,
+        "selects_on_test": _flag,
+        "generated": _flag,
+    },
     "parameters": {"count": _integer, "bytes": _integer},
     "timing": {
         **{f"{phase}_seconds": _STEP for phase in PHASES},
@@ -141,10 +146,17 @@ CERTIFICATE_ALWAYS = ("schema", "id", "created", "passed", "precision", "model",
 
 
 def upgraded(document: Any) -> Any:
-    """A document of schema 1 as one of schema 2, which says of a record which algorithm ran; others as they are."""
-    if not isinstance(document, Mapping) or document.get("schema") != 1:
+    """A document of schema 1 as one of schema 2, which says of a record which algorithm ran; others as they are.
+
+    A data section from before it said whose split it is gets nulls in those places.
+    """
+    if not isinstance(document, Mapping):
         return document
-    return {**document, "schema": 2, **({"algorithm": None} if "status" in document else {})}
+    if document.get("schema") == 1:
+        document = {**document, "schema": 2, **({"algorithm": None} if "status" in document else {})}
+    if isinstance(data := document.get("data"), Mapping):
+        document = {**document, "data": {**dict.fromkeys(("protocol", "selects_on_test", "generated")), **data}}
+    return document
 
 
 def validate(record: Any) -> list[str]:

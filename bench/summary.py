@@ -54,6 +54,12 @@ def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     for part, value in (record["accuracy"] or {}).items():
         if value is not None:
             figures.append((part, f"{100 * value:.2f} % right"))
+    data = record["data"] or {}
+    if data.get("protocol") not in (None, "default"):
+        chosen = ": the best epoch is chosen on the test part" if data.get("selects_on_test") else ""
+        figures.append(("protocol", f"{data['protocol']}{chosen}"))
+    if data.get("generated"):
+        figures.append(("data", "generated here, in the style of the published data"))
     figures.append(("certificate", _certificate(record["certificate"])))
     return figures
 

@@ -33,6 +33,13 @@ OPENED = re.compile(r"<!-- table:([\w.]+) -->")
 MODES = {("torch", "none"): "eager", ("torch", "default"): "torch.compile", ("jax", "default"): "jax.jit"}
 WHOLE_PROCESS = "Whole process: a CPU's resident peak over imports and data, with all that compilation took."
 NO_CERTIFICATE = "†: no passed parity certificate stands behind this figure."
+ORIGINS = {
+    "selects_on_test": (
+        "‡",
+        "this protocol chooses the best epoch on the test part, as its source does: not an accuracy on unseen data.",
+    ),
+    "generated": ("§", "generated here in the style of the published data, and not comparable with results on that."),
+}
 
 
 def markdown(frame: pd.DataFrame, measure: str | None = None) -> str:
@@ -143,6 +150,7 @@ def _put(text: str, output: Path | None) -> None:
 
 def _text_row(row: Mapping[str, Any]) -> dict[str, str]:
     shown = {"measure": str(row["label"]), **{name: str(row[name]) for name in IDENTITY}}
+    shown["dataset"] = " ".join([shown["dataset"], *(mark for name, (mark, _) in ORIGINS.items() if row[name])])
     shown["settings"] = row["settings"]
     for framework in FRAMEWORKS:
         shown[framework] = _text_cell(*(row[f"{framework}_{name}"] for name in ("status", "samples", "value", "iqr")))
@@ -154,7 +162,7 @@ def _text_row(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _text_cell(status: str | None, samples: int, value: float, iqr: float) -> str:
     if not samples:
-        return "–" if status in (None, "ok") else status.replace("_", " ")
+        return "–" if pd.isna(status) or status == "ok" else status.replace("_", " ")
     return f"{_figure(value)} [{_figure(iqr)}]" if samples > 1 else _figure(value)
 
 
@@ -187,6 +195,7 @@ def _notes(frame: pd.DataFrame) -> list[str]:
         notes.append("≈: the samples of the two cannot be told apart.")
     if any(((frame[f"{side}_samples"] > 0) & ~frame[f"{side}_certificate"]).any() for side in FRAMEWORKS):
         notes.append(NO_CERTIFICATE)
+    notes += [f"{mark}: {meaning}" for name, (mark, meaning) in ORIGINS.items() if frame[name].any()]
     counts = [int(frame[f"{side}_records"].max()) for side in FRAMEWORKS]
     if max(counts) > 1:
         notes.append(f"Up to {max(counts)} finished records stand for a cell; the newest is shown.")
