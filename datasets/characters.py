@@ -15,7 +15,7 @@ from datasets.data import PADDING, DataError
 from datasets.settings import required, whole_number
 
 UNKNOWN, END, FIRST = 1, 2, 3
-UNKNOWN_SIGN, END_SIGN = "\N{REPLACEMENT CHARACTER}", "\N{BLACK SQUARE FOR STOP}"
+UNKNOWN_SIGN, END_SIGN = "\N{REPLACEMENT CHARACTER}", "\N{BLACK SQUARE}"
 _CODE_POINTS = 0x110000
 
 

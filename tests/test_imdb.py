@@ -107,7 +107,7 @@ def test_reviews_become_tokens_in_one_order_on_every_machine(tmp_path: Path, sma
     for part in ("train", "test"):
         texts = [text for kind in ("neg", "pos") for text in folders_of()[f"{part}/{kind}"]]
         # digits, of which none comes 15 times, are unknown
-        assert shown(data, part) == [f"{text[:-1]}�⏹" for text in texts]
+        assert shown(data, part) == [f"{text[:-1]}�■" for text in texts]
         np.testing.assert_array_equal(getattr(data, part).targets, [0] * REVIEWS + [1] * REVIEWS)
     np.testing.assert_array_equal(data.validation.inputs, data.test.inputs)
     np.testing.assert_array_equal(data.validation.targets, data.test.targets)
@@ -126,18 +126,18 @@ def test_characters_are_known_that_come_fifteen_times_in_the_train_part_as_it_is
     folders["test/pos"][1] = "xyz" + "w" * 50  # test is not counted
     data = registry.load(config(), lay(tmp_path, folders), seed=0)
     texts = shown(data, "train") + shown(data, "validation")
-    assert "x" * 15 + "�" * 14 + "⏹" in texts
-    assert "e" * 39 + "⏹" in texts
-    assert shown(data, "test")[REVIEWS + 1] == "x" + "�" * 38 + "⏹"
+    assert "x" * 15 + "�" * 14 + "■" in texts
+    assert "e" * 39 + "■" in texts
+    assert shown(data, "test")[REVIEWS + 1] == "x" + "�" * 38 + "■"
     longer = registry.load(config(length=200), tmp_path, seed=0)
-    assert "e" * 39 + "z" * 99 + "⏹" in shown(longer, "train") + shown(longer, "validation")
+    assert "e" * 39 + "z" * 99 + "■" in shown(longer, "train") + shown(longer, "validation")
 
 
 def test_a_length_past_the_arenas_counts_no_further_characters(tmp_path: Path, small: None) -> None:
     folders = folders_of()
     folders["train/neg"][0] = "e" * 4095 + "z" * 99
     data = registry.load(config(length=5000), lay(tmp_path, folders), seed=0)
-    assert "e" * 4095 + "�" * 99 + "⏹" in shown(data, "train") + shown(data, "validation")
+    assert "e" * 4095 + "�" * 99 + "■" in shown(data, "train") + shown(data, "validation")
 
 
 def test_validation_is_cut_with_the_seed_from_arrays_that_are_prepared_once(tmp_path: Path, small: None) -> None:
@@ -149,7 +149,7 @@ def test_validation_is_cut_with_the_seed_from_arrays_that_are_prepared_once(tmp_
     assert shown(first, "validation") == shown(again, "validation")
     assert shown(first, "validation") != shown(other, "validation")
     train = folders["train/neg"] + folders["train/pos"]
-    assert sorted(shown(first, "train") + shown(first, "validation")) == sorted(f"{text}⏹" for text in train)
+    assert sorted(shown(first, "train") + shown(first, "validation")) == sorted(f"{text}■" for text in train)
     registry.load(config(length=60, protocol="official", validation_fraction=0.1), tmp_path, seed=0)
     assert len(cached(tmp_path)) == 1
     registry.load(config(), tmp_path, seed=0)

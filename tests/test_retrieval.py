@@ -88,7 +88,7 @@ def test_pairs_become_two_documents_each(tmp_path: Path, protocol: str, ending: 
         assert isinstance(split.inputs, Stored)
         assert isinstance(split.inputs.array, np.memmap)
         assert [retrieval.text_of(settings, row) for row in split.inputs[:]] == [
-            f"{first}⏹\n{second}⏹" for _, first, second in pairs
+            f"{first}■\n{second}■" for _, first, second in pairs
         ]
     tokens = data.train.inputs[1]
     assert tokens.shape == (2, 4000)
@@ -102,13 +102,13 @@ def test_a_long_document_is_cut_and_keeps_its_end(tmp_path: Path) -> None:
     lay_pairs(tmp_path, train=line("1.0", "b'0123456789é'", "b'01234'") + line("0", "b'01234567", "b'0"))
     data = registry.load(config(length=11), tmp_path, seed=0)
     shown = [retrieval.text_of(config(), row) for row in data.train.inputs[:]]
-    assert shown == ["b'01234567⏹\nb'01234'⏹", "b'01234567⏹\nb'0⏹"]
+    assert shown == ["b'01234567■\nb'01234'■", "b'01234567■\nb'0■"]
 
 
 def test_a_foreign_character_is_refused_in_train_and_unknown_elsewhere(tmp_path: Path) -> None:
     lay_pairs(tmp_path, eval=line("0.0", "naïve", "b'x'"))
     data = registry.load(config(), tmp_path, seed=0)
-    assert retrieval.text_of(config(), data.validation.inputs[0]) == "na�ve⏹\nb'x'⏹"
+    assert retrieval.text_of(config(), data.validation.inputs[0]) == "na�ve■\nb'x'■"
     lay_pairs(tmp_path, train=line("0.0", "b'x'", "b'x'") + line("1.0", "b'x'", "naïve"))
     with pytest.raises(DataError, match=r"new_aan_pairs\.train\.tsv: line 2: U\+00EF 'ï' is no character of"):
         registry.prepare(config(), tmp_path)
@@ -169,7 +169,7 @@ def test_empty_or_missing_files_of_pairs_are_named(tmp_path: Path) -> None:
         registry.prepare(config(), tmp_path)
     for path in (tmp_path / "aan").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match=r"aan: .* are not in it; put new_aan_pairs"):
+    with pytest.raises(DataError, match=r"aan: .* not found in it; put new_aan_pairs"):
         registry.prepare(config(), tmp_path)
     (tmp_path / "aan").rmdir()
     with pytest.raises(DataError, match=r"are not in data_dir=.*one archive of 7\.7 GB.*long-range-arena.* into .*aan"):
