@@ -57,6 +57,7 @@ MEASURES = {
         Measure("test", "test accuracy (%)", "accuracy.test", 100, compared=False),
         Measure("validation", "validation accuracy (%)", "accuracy.validation", 100, compared=False),
         Measure("epoch", "an epoch (s)", "curve.epochs"),
+        Measure("data", "loading and waiting for data (% of the time with the steps)", "ledger", 100, compared=False),
         Measure("peak", "peak memory, whole process (MB)", "memory.peak_bytes", 1e-6),
     ),
 }
@@ -187,11 +188,14 @@ def _samples(record: Record, measure: Measure) -> list[float]:
     value: Any = record
     for name in measure.path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
-    if isinstance(value, Mapping):
-        value = value.get("samples")
+    if isinstance(value, Mapping) and "samples" in value:
+        value = value["samples"]
     if isinstance(value, list) and measure.name == "epoch":
         seconds = [epoch.get("seconds") for epoch in value]
         value = seconds[1:] or seconds  # the first epoch also compiles
+    if isinstance(value, Mapping) and measure.name == "data":
+        loading, steps = value.get("data_seconds"), value.get("step_seconds")
+        value = loading / (loading + steps) if loading is not None and steps else None
     items = value if isinstance(value, list) else [value]
     return [float(item) for item in items if item is not None]
 

@@ -55,18 +55,24 @@ def check(config: Mapping[str, Any]) -> Checked:
     _check_task(task)
     description = registry.describe(config["dataset"])
     _check_batch(task["batch_size"], description)
-    length = task["length"] or description.length
+    length = length_of(task, description)
+    options = model_options(config["model"], description, length)
+    check_writable(config["results_dir"])
+    description = registry.prepare(config["dataset"], config["data_dir"])
+    _check_batch(task["batch_size"], description)  # some counts are in the files only
+    return Checked(description, options, threads, device, length)
+
+
+def length_of(task: Mapping[str, Any], description: Description) -> int:
+    """Of the sequences as they are used; ValueError where the data cannot have it."""
+    length: int = task["length"] or description.length
     if description.padded and length > description.length:
         raise ValueError(
             f"task.length={length}: dataset={description.name} has sequences of up to {description.length} tokens, and "
             f"repeated ones would hold padding in between; set task.length={description.length} or less, or make the "
             "data longer where it has a dataset.length."
         )
-    options = model_options(config["model"], description, length)
-    check_writable(config["results_dir"])
-    description = registry.prepare(config["dataset"], config["data_dir"])
-    _check_batch(task["batch_size"], description)  # some counts are in the files only
-    return Checked(description, options, threads, device, length)
+    return length
 
 
 def model_options(model: Mapping[str, Any], description: Description, length: int) -> NetworkOptions:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bench.show import Values
 
 EXAMPLES = 10
-SQUARES = {64, 784, 1024, 16384}  # lengths of sequences that are images, row by row
 COLUMNS, POINTS, INCHES = 190, 7, 0.117  # of text: characters a line, their size, a line's height
 LINES = 100  # of text in all
 COLOURS = {1: ("black",), 3: ("red", "green", "blue")}
@@ -78,7 +77,7 @@ def examples(targets: np.ndarray) -> list[int]:
 
 def is_image(description: Description, length: int) -> bool:
     """Whether the steps are the pixels of a square image, and all of them are shown."""
-    square = description.length in SQUARES and description.channels in COLOURS
+    square = math.isqrt(description.length) ** 2 == description.length and description.channels in COLOURS
     return description.vocabulary is None and square and length == description.length
 
 

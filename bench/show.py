@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
+from bench.check import length_of
 from datasets import registry
 from datasets.batches import epoch_order, fit_length
 from datasets.data import PADDING, DataError, Dataset, Description
@@ -87,11 +89,12 @@ def show(config: Mapping[str, Any], out: Path | None) -> None:
     """Prints what there is to say and writes the picture; ValueError where settings or files do not allow it."""
     _check(config)
     settings, task = config["dataset"], config["task"]
-    out = Path(f"{registry.describe(settings).name}.png") if out is None else out
+    description = registry.describe(settings)
+    length = length_of(task, description)
+    out = Path(f"{description.name}.png") if out is None else out
     _check_out(out)
     registry.prepare(settings, config["data_dir"])
     dataset = registry.load(settings, config["data_dir"], config["seed"])
-    length = task["length"] or dataset.description.length
     train: Any = dataset.train.inputs  # fit_length keeps the kind, array or Stored
     inputs = fit_length(train, length)
     found = values(inputs, dataset.description)
@@ -153,7 +156,8 @@ def digest(inputs: np.ndarray, targets: np.ndarray) -> str:
 
 def values(inputs: Any, description: Description) -> Values:
     """The range of real values by channel, or the lengths of padded tokens; every training sequence is read."""
-    blocks = (inputs[start : start + _ROWS] for start in range(0, len(inputs), _ROWS))
+    starts = tqdm(range(0, len(inputs), _ROWS), desc="reading", disable=None)
+    blocks = (inputs[start : start + _ROWS] for start in starts)
     if description.vocabulary is None:
         ends = [(block.min(axis=(0, 1)), block.max(axis=(0, 1))) for block in blocks]
         return Values(np.min([low for low, _ in ends], axis=0), np.max([high for _, high in ends], axis=0))

@@ -41,6 +41,8 @@ ORIGINS = {
     "generated": ("§", "generated here in the style of the published data, and not comparable with results on that."),
 }
 
+ACCURACIES = {"test", "validation"}  # the measures of which who chose the epoch says something
+
 
 def markdown(frame: pd.DataFrame, measure: str | None = None) -> str:
     """The Markdown table of a tidy frame (bench.cells) with its notes. `measure` keeps one measure only."""
@@ -150,7 +152,8 @@ def _put(text: str, output: Path | None) -> None:
 
 def _text_row(row: Mapping[str, Any]) -> dict[str, str]:
     shown = {"measure": str(row["label"]), **{name: str(row[name]) for name in IDENTITY}}
-    shown["dataset"] = " ".join([shown["dataset"], *(mark for name, (mark, _) in ORIGINS.items() if row[name])])
+    marks = (mark for name, (mark, _) in ORIGINS.items() if row[name] and _concerns(name, row["measure"]))
+    shown["dataset"] = " ".join([shown["dataset"], *marks])
     shown["settings"] = row["settings"]
     for framework in FRAMEWORKS:
         shown[framework] = _text_cell(*(row[f"{framework}_{name}"] for name in ("status", "samples", "value", "iqr")))
@@ -158,6 +161,10 @@ def _text_row(row: Mapping[str, Any]) -> dict[str, str]:
             shown[framework] += " †"
     shown["/".join(FRAMEWORKS)] = _text_ratio(row)
     return shown
+
+
+def _concerns(origin: str, measure: str) -> bool:
+    return origin != "selects_on_test" or measure in ACCURACIES
 
 
 def _text_cell(status: str | None, samples: int, value: float, iqr: float) -> str:
@@ -195,7 +202,9 @@ def _notes(frame: pd.DataFrame) -> list[str]:
         notes.append("≈: the samples of the two cannot be told apart.")
     if any(((frame[f"{side}_samples"] > 0) & ~frame[f"{side}_certificate"]).any() for side in FRAMEWORKS):
         notes.append(NO_CERTIFICATE)
-    notes += [f"{mark}: {meaning}" for name, (mark, meaning) in ORIGINS.items() if frame[name].any()]
+    for name, (mark, meaning) in ORIGINS.items():
+        if any(own and _concerns(name, measure) for own, measure in zip(frame[name], frame["measure"], strict=True)):
+            notes.append(f"{mark}: {meaning}")
     counts = [int(frame[f"{side}_records"].max()) for side in FRAMEWORKS]
     if max(counts) > 1:
         notes.append(f"Up to {max(counts)} finished records stand for a cell; the newest is shown.")

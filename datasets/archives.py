@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
+from tqdm import tqdm
 
 from datasets.data import DataError
 
@@ -59,7 +60,7 @@ def unpacked(archive: Archive, data_dir: Path) -> Path:
 def find(archive: Archive, data_dir: Path) -> Path | None:
     """The unpacked folder: data_dir/<folder>, or data_dir itself; None where there is none with the evidence.
 
-    A folder that is there without any of its evidence is refused, as it would hide the archive.
+    A folder that is there without all of its evidence is refused, as it would hide the archive.
     """
     for folder in (data_dir / archive.folder, data_dir):
         if all((folder / name).exists() for name in archive.evidence):
@@ -79,9 +80,14 @@ def verify(path: Path, checksum: str) -> None:
     kind, _, expected = checksum.partition(":")
     digest = hashlib.new(kind, usedforsecurity=False)
     try:
-        with open(path, "rb") as file:
+        size = path.stat().st_size
+        with (
+            open(path, "rb") as file,
+            tqdm(desc=f"verifying {path.name}", total=size, unit="B", unit_scale=True, disable=None) as bar,
+        ):
             while block := file.read(_BLOCK):
                 digest.update(block)
+                bar.update(len(block))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); check that it is a readable file") from error
     if digest.hexdigest() != expected:
@@ -126,7 +132,8 @@ def unpack(packed: Path, archive: Archive, data_dir: Path) -> Path:
     try:
         temporary.mkdir(parents=True)
         with tarfile.open(packed) as tar:
-            tar.extractall(temporary, filter="data")
+            members = tqdm(tar, desc=f"unpacking {packed.name}", unit=" files", disable=None)
+            tar.extractall(temporary, members, filter="data")
             while tar.fileobj is not None and tar.fileobj.read(_BLOCK):  # to the end, where a .gz has its checksum
                 pass
         made = temporary / archive.inside

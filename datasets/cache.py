@@ -3,7 +3,8 @@
 data_dir/prepared/<data set>-<settings>-<source>/ holds the arrays and prepared.json, which says what they were made
 from, with their checksums. A folder is filled under another name and renamed; one process at a time fills it, and the
 others wait. A file whose size or time is not the written one is read against its checksum; a folder that fails is made
-anew. Not noticed: bits that change on the disk without anyone writing.
+anew. Not noticed: bits that change on the disk without anyone writing, and a source file that is rewritten in place in
+a folder of very many (fingerprint() says why).
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ class Prepared:
 
 
 def fingerprint(*paths: Path) -> str:
-    """Names, sizes and times of files, and of folders with those below them (whose times tell of files that come)."""
+    """Names, sizes and times of files, and of folders with those below them: their times tell of files that come or go.
+
+    The files in a folder are not asked: a hundred thousand of them take minutes on a network's disk, in every run.
+    """
     digest = hashlib.sha256()
     for path in sorted(paths):
         # os.walk asks no file what it is: a hundred thousand clips take a tenth of a second
@@ -76,8 +80,8 @@ def prepared(recipe: Recipe, data_dir: Path, source: str | None, make: Callable[
     given an empty folder, leaves .npy files in it and returns plain values to note, such as the source's checksum.
     Raises DataError, as `make` does, and leaves nothing half-made.
     """
-    folder = _find(recipe, data_dir, source)
-    if folder is not None and (found := _read(folder)) is not None:
+    found = _find(recipe, data_dir, source)
+    if found is not None:
         return found
     folder = data_dir / FOLDER / f"{recipe.key}-{source}"
     try:
@@ -98,7 +102,7 @@ def prepared(recipe: Recipe, data_dir: Path, source: str | None, make: Callable[
 
 
 def kept(recipe: Recipe, data_dir: Path) -> bool:
-    """Whether arrays of the recipe were made before, from whatever source."""
+    """Whether whole arrays of the recipe were made before, from whatever source."""
     return _find(recipe, data_dir, None) is not None
 
 
@@ -112,24 +116,29 @@ def progress(items: Iterable[ItemT], name: str, total: int | None = None) -> Ite
     yield from tqdm(items, desc=f"preparing {name}", total=total, disable=None)
 
 
-def _find(recipe: Recipe, data_dir: Path, source: str | None) -> Path | None:
+def _find(recipe: Recipe, data_dir: Path, source: str | None) -> Prepared | None:
+    """What was made from this source, or, without one, what was made last."""
     if source is not None:
-        return data_dir / FOLDER / f"{recipe.key}-{source}"
+        return _read(data_dir / FOLDER / f"{recipe.key}-{source}")
     known = sorted((data_dir / FOLDER).glob(f"{recipe.key}-*"), key=lambda path: path.stat().st_mtime_ns)
-    return known[-1] if known else None
+    return next((found for folder in reversed(known) if (found := _read(folder)) is not None), None)
 
 
 def _read(folder: Path) -> Prepared | None:
     """The folder's arrays; None where it is absent or damaged."""
     try:
         document = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
+        if document["crc32"] != _content_checksum(document):
+            return None
         for name, file in document["files"].items():
             path = folder / name
             state = path.stat()
             written = state.st_size == file["bytes"] and state.st_mtime_ns == file["mtime_ns"]
             if not written and (state.st_size, _checksum(path)) != (file["bytes"], file["crc32"]):
                 return None
-        arrays = {Path(name).stem: np.load(folder / name, mmap_mode="r") for name in document["files"]}
+        arrays = {
+            Path(name).stem: np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in document["files"]
+        }
         return Prepared(arrays, document["notes"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -141,7 +150,7 @@ def _fill(folder: Path, make: Callable[[Path], Mapping[str, Any]]) -> None:
     temporary = folder.parent / f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
         temporary.mkdir()
-        notes = make(temporary)
+        notes = _made(make, temporary)
         files = {}
         for path in sorted(temporary.glob("*.npy")):
             with open(path, "rb+") as file:
@@ -149,7 +158,8 @@ def _fill(folder: Path, make: Callable[[Path], Mapping[str, Any]]) -> None:
             state = path.stat()
             files[path.name] = {"bytes": state.st_size, "mtime_ns": state.st_mtime_ns, "crc32": _checksum(path)}
         with open(temporary / DOCUMENT, "w", encoding="utf-8") as file:
-            json.dump({"files": files, "notes": dict(notes)}, file, indent=1)
+            document = {"files": files, "notes": dict(notes)}
+            json.dump(document | {"crc32": _content_checksum(document)}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
@@ -160,6 +170,17 @@ def _fill(folder: Path, make: Callable[[Path], Mapping[str, Any]]) -> None:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _made(make: Callable[[Path], Mapping[str, Any]], folder: Path) -> Mapping[str, Any]:
+    try:
+        return make(folder)
+    except OSError as error:  # of the source, unless it names a file that is written
+        if error.filename is None or folder in Path(error.filename).parents:
+            raise
+        raise DataError(
+            f"{error.filename}: cannot be read ({error.strerror}); check its rights, or put a good copy there"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -173,6 +194,12 @@ def _alone(folder: Path) -> Iterator[None]:
     with open(folder.parent / f".{folder.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _content_checksum(document: Mapping[str, Any]) -> int:
+    """Of what prepared.json says, whatever its layout."""
+    content = {name: document[name] for name in ("files", "notes")}
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def _checksum(path: Path) -> int:

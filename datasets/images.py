@@ -14,12 +14,9 @@ import numpy as np
 
 from datasets.cache import Prepared
 from datasets.data import Dataset, Description, Split
-from datasets.settings import choice, validation_fraction
+from datasets.settings import TENTH, choice, refuse_unknown, validation_fraction
 from datasets.splits import cut_validation, torch_random_split, validation_count
 from datasets.stored import Stored
-
-SETTINGS = frozenset({"protocol", "validation_fraction"})
-_FRACTION = 0.1  # of train, in every published split and in conf/dataset/
 
 
 @dataclass(frozen=True)
@@ -47,17 +44,17 @@ class Protocol:
     selects_on_test: bool = False
 
 
-def describe(name: str, settings: Mapping[str, Any], sizes: Sizes, protocols: Mapping[str, Protocol]) -> Description:
-    """The set `name` under its settings SETTINGS; ValueError if they are senseless."""
+def describe(
+    name: str, settings: Mapping[str, Any], sizes: Sizes, protocols: Mapping[str, Protocol], *further: str
+) -> Description:
+    """The set `name` by its settings protocol and validation_fraction; ValueError if they are senseless, or if there
+    are others than these and the `further` ones.
+    """
+    refuse_unknown(name, settings, {"protocol", "validation_fraction", *further})
     chosen = choice(name, settings, "protocol", protocols)
     protocol = protocols[chosen]
-    fraction = validation_fraction(name, settings)
-    if fraction != _FRACTION and (protocol.selects_on_test or protocol.split_seed is not None):
-        raise ValueError(
-            f"dataset {name}: validation_fraction={fraction!r} has no effect under protocol={chosen}, whose split is "
-            f"its own; leave it at {_FRACTION}, or choose protocol=default"
-        )
-    cut = validation_count(sizes.train, fraction)
+    fixed = protocol.selects_on_test or protocol.split_seed is not None
+    cut = validation_count(sizes.train, validation_fraction(name, settings, chosen if fixed else None))
     counts = {"train": sizes.train - cut, "validation": cut, "test": sizes.test}
     if protocol.selects_on_test:
         counts |= {"train": sizes.train, "validation": sizes.test}
@@ -76,7 +73,7 @@ def describe(name: str, settings: Mapping[str, Any], sizes: Sizes, protocols: Ma
 def dataset(
     description: Description,
     settings: Mapping[str, Any],
-    protocol: Protocol,
+    protocols: Mapping[str, Protocol],
     prepared: Prepared,
     seed: int,
     order: np.ndarray | None = None,
@@ -85,6 +82,7 @@ def dataset(
 
     order (L,): step t shows pixel order[t]; None: row by row.
     """
+    protocol = protocols[description.protocol]
     pixels, labels = prepared.arrays["pixels"], prepared.arrays["labels"]
     assert description.counts is not None
     published = len(labels) - description.counts["test"]
@@ -92,7 +90,7 @@ def dataset(
     if protocol.selects_on_test:
         train, validation = np.arange(published), test
     elif protocol.split_seed is not None:
-        train, validation = torch_random_split(published, _FRACTION, protocol.split_seed)
+        train, validation = torch_random_split(published, TENTH, protocol.split_seed)
     else:
         train, validation = cut_validation(published, validation_fraction(description.name, settings), seed)
     parts = (

@@ -49,7 +49,6 @@ ALPHABET = (
     + "\N{EN DASH}\N{RIGHT SINGLE QUOTATION MARK}\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
 )
 _COUNTED = 4096  # the length of the Long Range Arena: a greater one brings no further characters
-_FRACTION = 0.1
 _PARTS, _CLASSES = ("train", "test"), ("neg", "pos")  # a class's place is its number
 _FOLDERS = tuple(f"{part}/{kind}" for part in _PARTS for kind in _CLASSES)
 
@@ -87,14 +86,9 @@ def describe(settings: Mapping[str, Any]) -> Description:
     name = choice("imdb", settings, "protocol", PROTOCOLS)
     protocol = PROTOCOLS[name]
     length = characters.text_length("imdb", settings, protocol.length, protocol.free, name)
-    fraction = validation_fraction("imdb", settings)
+    fraction = validation_fraction("imdb", settings, name if protocol.selects_on_test else None)
     count = len(_CLASSES) * REVIEWS
     if protocol.selects_on_test:
-        if fraction != _FRACTION:
-            raise ValueError(
-                f"dataset imdb: validation_fraction={fraction!r} has no effect under protocol={name}, which validates "
-                f"on the test part; leave it at {_FRACTION}, or choose protocol=default"
-            )
         counts = {"train": count, "validation": count, "test": count}
     else:
         cut = validation_count(count, fraction)

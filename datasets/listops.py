@@ -4,7 +4,7 @@ Read from the published basic_{train,val,test}.tsv (columns Source and Target), 
 train, 2 % validation, 2 % test. Tokens are those of the official loader: parentheses, which say nothing that the
 brackets do not, are dropped; an end token closes the sequence, which is cut to 2048 with it; padding fills it up.
 Protocols official and s5 are the default: its parts, its tokens. annotated chooses its best epoch on the test part and
-has no validation part.
+has no validation part; its read-out averages over the padding too, so that padding is a symbol like others here.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def text_of(settings: Mapping[str, Any], tokens: np.ndarray) -> str:
 
 
 def _description(protocol: str, counts: Mapping[str, int] | None, generated: bool) -> Description:
-    chooses = protocol == "annotated"
-    shown = counts if counts is None or not chooses else {**counts, "validation": counts["test"]}
+    annotated = protocol == "annotated"
+    shown = counts if counts is None or not annotated else {**counts, "validation": counts["test"]}
     return Description(
         "listops",
         LENGTH,
@@ -89,9 +89,9 @@ def _description(protocol: str, counts: Mapping[str, int] | None, generated: boo
         classes=CLASSES,
         vocabulary=len(SYMBOLS),
         counts=shown,
-        padded=True,
+        padded=not annotated,
         protocol=protocol,
-        selects_on_test=chooses,
+        selects_on_test=annotated,
         generated=generated,
     )
 

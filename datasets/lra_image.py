@@ -14,7 +14,6 @@ from typing import Any
 from datasets import cifar_files, images
 from datasets.data import Dataset, Description
 from datasets.images import Protocol
-from datasets.settings import refuse_unknown
 
 _MEAN, _STD = (122.6 / 255.0,), (61.0 / 255.0,)
 PROTOCOLS = {
@@ -26,7 +25,6 @@ PROTOCOLS = {
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    refuse_unknown("lra_image", settings, images.SETTINGS)
     return images.describe("lra_image", settings, cifar_files.GREY_SIZES, PROTOCOLS)
 
 
@@ -45,5 +43,4 @@ def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 1024, 1)."""
     description = describe(settings)
-    protocol = PROTOCOLS[description.protocol]
-    return images.dataset(description, settings, protocol, cifar_files.prepared(data_dir, grey=True), seed)
+    return images.dataset(description, settings, PROTOCOLS, cifar_files.prepared(data_dir, grey=True), seed)

@@ -13,7 +13,6 @@ from typing import Any
 from datasets import images, mnist_files
 from datasets.data import Dataset, Description
 from datasets.images import Protocol
-from datasets.settings import refuse_unknown
 from datasets.smnist import PROTOCOLS as SMNIST_PROTOCOLS
 
 NAME = "mnist-classification"  # the registry's, as no module can have it
@@ -23,7 +22,6 @@ PROTOCOLS = {"default": Protocol(_ANNOTATED.mean, _ANNOTATED.std), "annotated": 
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    refuse_unknown(NAME, settings, images.SETTINGS)
     return images.describe(NAME, settings, mnist_files.SIZES, PROTOCOLS)
 
 
@@ -37,5 +35,4 @@ def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 784, 1) in [-1, 1]."""
     description = describe(settings)
-    protocol = PROTOCOLS[description.protocol]
-    return images.dataset(description, settings, protocol, mnist_files.prepared(data_dir), seed)
+    return images.dataset(description, settings, PROTOCOLS, mnist_files.prepared(data_dir), seed)

@@ -12,6 +12,7 @@ is validation and test part here; by path, where S4Torch takes the files as the 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,10 @@ def _listing(folder: Path) -> dict[Path, int]:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); {fix}") from error
+    try:
+        present = set(os.listdir(folder / _AUDIO))
+    except OSError as error:
+        raise DataError(f"{folder / _AUDIO}: cannot be read ({error}); {fix}") from error
     if not isinstance(entries, dict) or not entries:
         raise DataError(f"{path}: names no notes; expected an object with one entry a note; {fix}")
     found = {}
@@ -147,7 +152,7 @@ def _listing(folder: Path) -> dict[Path, int]:
                 f"{path}: the instrument_family of {note} is {family!r}; expected 0 to {len(FAMILIES) - 1}; {fix}"
             )
         clip = folder / _AUDIO / f"{note}.wav"
-        if not clip.exists():
+        if f"{note}.wav" not in present:
             raise DataError(f"{path}: names {note}, and {clip} is not there; {fix}")
         found[clip] = family
     return found

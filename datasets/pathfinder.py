@@ -1,9 +1,12 @@
 """Pathfinder of the Long Range Arena, 32 x 32: do both discs lie on one dashed path? 1,024 steps of one value.
 
-The rows of an image one after another, values in [-1, 1]. Read from the published folders, or generated in their style
-(see pathfinder_generator.py). 80 % train, 10 % validation, 10 % test. The default's test part is that of the official
-loader, and validation is cut from the rest with the run's seed; protocols official and s5 have the official loader's
-split: torch's random_split with seed 42.
+The rows of an image one after another. Read from the published folders, or generated in their style (see
+pathfinder_generator.py). 80 % train, 10 % validation, 10 % test. Protocols:
+
+- default: values in [-1, 1]; the official loader's test part, and validation cut from the rest with the run's seed;
+- official (state-spaces/s4): values in [0, 1], as its configuration has them since its version 4 (before, and in its
+  loader where no configuration says otherwise, [-1, 1]); split by torch's random_split with seed 42;
+- s5 (lindermanlab/S5): values in [-1, 1], the same split.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from datasets.settings import choice, refuse_unknown, whole_number
 from datasets.splits import cut_validation, torch_permutation
 from datasets.stored import Stored
 
-PROTOCOLS = ("default", "official", "s5")
+# What is subtracted from a value in [0, 1], and what that is divided by.
+PROTOCOLS = {"default": (0.5, 0.5), "official": (0.0, 1.0), "s5": (0.5, 0.5)}
 DASHES = {"easy": 6, "intermediate": 9, "hard": 14}  # of a long path
 _SETTINGS = frozenset({"source", "protocol", "difficulty", "generated_count", "generated_seed"})
 CLASSES = ("two paths", "one path")
@@ -46,7 +50,7 @@ def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
-    """The three parts, inputs float32 (M, 1024, 1) in [-1, 1]."""
+    """The three parts, inputs float32 (M, 1024, 1)."""
     return dataset("pathfinder", _SIZE, settings, data_dir, seed)
 
 
@@ -90,7 +94,8 @@ def dataset(name: str, size: int, settings: Mapping[str, Any], data_dir: Path, s
         train, validation = np.split(np.arange(len(kept)), [counts["train"]])
     rows = (kept[train], kept[validation], test)
     pixels, labels = arrays["pixels"], arrays["labels"]
-    parts = (Split(Stored(pixels, own, 255.0, (0.5,), (0.5,)), labels[own].astype(np.int32)) for own in rows)
+    mean, std = PROTOCOLS[description.protocol]
+    parts = (Split(Stored(pixels, own, 255.0, (mean,), (std,)), labels[own].astype(np.int32)) for own in rows)
     return Dataset(description, *parts)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,10 @@ def find(data_dir: Path, size: int, difficulty: str) -> Path | None:
 
 def state(folder: Path) -> str:
     """Changes when files come or go and when a list changes."""
-    lists = sorted((folder / "metadata").glob("*.npy"))
-    return fingerprint(folder, *lists)
+    try:
+        return fingerprint(folder, *_found_lists(folder))
+    except OSError as error:
+        raise DataError(f"{folder}: its lists cannot be read ({error}); {_HINT} again, {_OTHERWISE}") from error
 
 
 def read(folder: Path | None, data_dir: Path, size: int, difficulty: str, into: Path) -> Mapping[str, Any]:
@@ -78,8 +81,16 @@ def read(folder: Path | None, data_dir: Path, size: int, difficulty: str, into: 
     return {"source": f"sha256:{digest.hexdigest()}", "generated": False}
 
 
+def _found_lists(folder: Path) -> list[Path]:
+    metadata = folder / "metadata"
+    try:
+        return [metadata / name for name in os.listdir(metadata) if name.endswith(".npy")]
+    except OSError as error:
+        raise DataError(f"{metadata}: cannot be read ({error}); {_HINT} again, {_OTHERWISE}") from error
+
+
 def _lists(folder: Path) -> list[Path]:
-    lists = list((folder / "metadata").glob("*.npy"))
+    lists = _found_lists(folder)
     if not lists:
         raise DataError(f"{folder / 'metadata'}: holds no list (<number>.npy); {_HINT}, {_OTHERWISE}")
     for path in lists:
@@ -125,17 +136,22 @@ def _image(raw: bytes, entry: Entry, size: int) -> np.ndarray:
     """uint8 (size, size)."""
     from PIL import Image  # here, as generated images need none
 
+    expected = ("L", size, size)
     try:
         with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
-            image.verify()  # the checksums, which reading the pixels passes over
-        with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
             found = (image.mode, *image.size)
-            pixels = np.asarray(image)
+            if found == expected:  # else its pixels, which may be any number, are not read
+                image.verify()  # the checksums, which reading the pixels passes over
+        if found == expected:
+            with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
+                return np.asarray(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            f"{entry.path}: is far larger than {size} x {size} pixels ({error}); {_HINT} again, {_OTHERWISE}"
+        ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{entry.path}: is no whole PNG file ({error}); {_HINT} again, {_OTHERWISE}") from error
-    if found != ("L", size, size):
-        raise DataError(
-            f"{entry.path}: is {found[1]} x {found[2]} pixels of mode {found[0]}; expected {size} x {size} of mode L, "
-            f"8 bit grey; {_HINT} again, {_OTHERWISE}"
-        )
-    return pixels
+    raise DataError(
+        f"{entry.path}: is {found[1]} x {found[2]} pixels of mode {found[0]}; expected {size} x {size} of mode L, "
+        f"8 bit grey; {_HINT} again, {_OTHERWISE}"
+    )

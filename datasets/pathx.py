@@ -23,7 +23,7 @@ def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
-    """The three parts, inputs float32 (M, 16384, 1) in [-1, 1]."""
+    """The three parts, inputs float32 (M, 16384, 1)."""
     return pathfinder.dataset("pathx", _SIZE, settings, data_dir, seed)
 
 

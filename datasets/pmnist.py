@@ -13,7 +13,7 @@ from typing import Any
 from datasets import images, mnist_files
 from datasets.data import Dataset, Description
 from datasets.permutations import PERMUTATIONS
-from datasets.settings import choice, refuse_unknown, required
+from datasets.settings import choice, required
 from datasets.smnist import PROTOCOLS as SMNIST_PROTOCOLS
 
 PROTOCOLS = {name: SMNIST_PROTOCOLS[name] for name in ("default", "official", "s5", "s4torch")}
@@ -22,8 +22,7 @@ _ORDERS = {"default": "random42", "official": "bit_reversal", "s5": "bit_reversa
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    refuse_unknown("pmnist", settings, images.SETTINGS | {"permutation"})
-    description = images.describe("pmnist", settings, mnist_files.SIZES, PROTOCOLS)
+    description = images.describe("pmnist", settings, mnist_files.SIZES, PROTOCOLS, "permutation")
     _permutation(settings, description.protocol)
     return description
 
@@ -38,9 +37,8 @@ def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 784, 1)."""
     description = describe(settings)
-    protocol = PROTOCOLS[description.protocol]
     order = PERMUTATIONS[_permutation(settings, description.protocol)](mnist_files.PIXELS)
-    return images.dataset(description, settings, protocol, mnist_files.prepared(data_dir), seed, order)
+    return images.dataset(description, settings, PROTOCOLS, mnist_files.prepared(data_dir), seed, order)
 
 
 def _permutation(settings: Mapping[str, Any], protocol: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets import cache, speech_files
+from datasets import cache, speech_files, wav_files
 from datasets.cache import Prepared, Recipe
 from datasets.data import Dataset, Description, Split
 from datasets.settings import choice, refuse_unknown
@@ -82,4 +82,5 @@ def _repeated(clips: Prepared, data_dir: Path) -> Mapping[str, np.ndarray]:
         return {"source": clips.notes["source"]}
 
     own = str(clips.notes["source"]).partition(":")[2][:12]
-    return cache.prepared(Recipe(_NAME, {}, [__file__]), data_dir, own, make).arrays
+    recipe = Recipe(_NAME, {}, [__file__, speech_files.__file__, wav_files.__file__])
+    return cache.prepared(recipe, data_dir, own, make).arrays

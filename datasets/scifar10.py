@@ -18,7 +18,6 @@ from typing import Any
 from datasets import cifar_files, images
 from datasets.data import Dataset, Description
 from datasets.images import Protocol
-from datasets.settings import refuse_unknown
 
 _MEAN = (0.4914, 0.4822, 0.4465)
 _OFFICIAL_STD = (0.247, 0.243, 0.261)  # of all values of train, cut to three digits: .2470 .2435 .2616
@@ -34,7 +33,6 @@ PROTOCOLS = {
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    refuse_unknown("scifar10", settings, images.SETTINGS)
     return images.describe("scifar10", settings, cifar_files.SIZES, PROTOCOLS)
 
 
@@ -53,5 +51,4 @@ def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 1024, 3)."""
     description = describe(settings)
-    protocol = PROTOCOLS[description.protocol]
-    return images.dataset(description, settings, protocol, cifar_files.prepared(data_dir, grey=False), seed)
+    return images.dataset(description, settings, PROTOCOLS, cifar_files.prepared(data_dir, grey=False), seed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+TENTH = 0.1  # of train is for validation, in every published split and in conf/dataset/
+
 
 def refuse_unknown(name: str, settings: Mapping[str, Any], known: Collection[str]) -> None:
     """Refuse keys that the data set does not have; `name` itself is always allowed."""
@@ -21,14 +23,22 @@ def required(name: str, settings: Mapping[str, Any], key: str) -> Any:
     return settings[key]
 
 
-def validation_fraction(name: str, settings: Mapping[str, Any]) -> float:
-    """The part of train that is cut off for validation, strictly between 0 and 1."""
+def validation_fraction(name: str, settings: Mapping[str, Any], fixed_by: str | None = None) -> float:
+    """The part of train that is cut off for validation, strictly between 0 and 1.
+
+    fixed_by: the protocol whose split is its own, if it is; no fraction but the published one can then be given.
+    """
     value = required(name, settings, "validation_fraction")
     # bool is an int in Python: validation_fraction=true would read as 1
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
         raise ValueError(
             f"dataset {name}: validation_fraction={value!r} must be a number between 0 and 1, both excluded; "
             "0.1 cuts a tenth of train"
+        )
+    if fixed_by is not None and value != TENTH:
+        raise ValueError(
+            f"dataset {name}: validation_fraction={value!r} has no effect under protocol={fixed_by}, whose parts are "
+            f"its own; leave it at {TENTH}, or choose protocol=default"
         )
     return float(value)
 

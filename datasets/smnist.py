@@ -17,7 +17,6 @@ from typing import Any
 from datasets import images, mnist_files
 from datasets.data import Dataset, Description
 from datasets.images import Protocol
-from datasets.settings import refuse_unknown
 
 PROTOCOLS = {
     "default": Protocol(),
@@ -30,7 +29,6 @@ PROTOCOLS = {
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    refuse_unknown("smnist", settings, images.SETTINGS)
     return images.describe("smnist", settings, mnist_files.SIZES, PROTOCOLS)
 
 
@@ -44,5 +42,4 @@ def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 784, 1)."""
     description = describe(settings)
-    protocol = PROTOCOLS[description.protocol]
-    return images.dataset(description, settings, protocol, mnist_files.prepared(data_dir), seed)
+    return images.dataset(description, settings, PROTOCOLS, mnist_files.prepared(data_dir), seed)

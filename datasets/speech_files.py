@@ -41,6 +41,7 @@ ARCHIVE = Archive(
 # As unpacked by archives.py, by torchaudio, by the official code, by hand, and data_dir itself.
 _PLACES = (ARCHIVE.folder, f"SpeechCommands/{ARCHIVE.folder}", "SpeechCommands", "speech_commands", ".")
 _FIX = f"put the file of {ARCHIVE.file} there"
+_READABLE = f"make its folders and files readable, or unpack {ARCHIVE.file} again"
 _FORM = Form(RATE, LENGTH, shorter=True, fix=_FIX)
 
 
@@ -58,8 +59,11 @@ def clips(words: Sequence[str], data_dir: Path) -> Prepared:
     if folder is None:
         source = None
     else:
-        _check_presence(folder, words)
-        source = cache.fingerprint(*(folder / name for name in (*LISTS, *words)))
+        try:
+            _check_presence(folder, words)
+            source = cache.fingerprint(*(folder / name for name in (*LISTS, *words)))
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be read ({error}); {_READABLE}") from error
 
     def make(into: Path) -> Mapping[str, Any]:
         return _make(into, folder or archives.unpacked(ARCHIVE, data_dir), words)
@@ -108,7 +112,10 @@ def _listing(folder: Path, words: Sequence[str]) -> tuple[list[str], np.ndarray]
     names: list[str] = []
     labels: list[int] = []
     for word in sorted(words):
-        own = sorted(entry for entry in os.listdir(folder / word) if entry.endswith(".wav"))
+        try:
+            own = sorted(entry for entry in os.listdir(folder / word) if entry.endswith(".wav"))
+        except OSError as error:
+            raise DataError(f"{folder / word}: cannot be read ({error}); {_READABLE}") from error
         if not own:
             raise DataError(f"{folder / word}: the folder holds no .wav clip; unpack {ARCHIVE.file} completely")
         names += [f"{word}/{clip}" for clip in own]

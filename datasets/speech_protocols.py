@@ -101,7 +101,8 @@ def _standardised(
         return {"source": clips.notes["source"]}
 
     source = str(clips.notes["source"]).partition(":")[2][:12]
-    recipe = Recipe("speechcommands-official", {"words": list(words)}, [__file__, inspect.getfile(official)])
+    code = [__file__, inspect.getfile(official), speech_files.__file__, wav_files.__file__]
+    recipe = Recipe("speechcommands-official", {"words": list(words)}, code)
     return cache.prepared(recipe, data_dir, source, make).arrays
 
 

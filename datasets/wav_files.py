@@ -42,7 +42,7 @@ def parse(raw: bytes, path: Path, form: Form) -> np.ndarray:
         with wave.open(io.BytesIO(raw)) as file:
             rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
             declared, content = file.getnframes(), file.readframes(file.getnframes())
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:  # the last where a part is said to be longer than the file
         raise DataError(f"{path}: is no whole .wav file of PCM ({error or 'it ends early'}); {form.fix}") from error
     if width != _BYTES:
         raise DataError(f"{path}: its samples have {8 * width} bits; expected 16; {form.fix}")

@@ -99,6 +99,46 @@ def test_damaged_arrays_are_noticed_and_made_anew(tmp_path: Path, name: str, dam
     prepared(RECIPE, tmp_path, "s", refuse)
 
 
+@pytest.mark.parametrize("change", [('"md5:0"', '"md5:1"'), ('"bytes": 1', '"bytes": 2'), ('"x.npy"', '"y.npy"')])
+def test_a_document_that_says_something_else_is_not_believed(tmp_path: Path, change: tuple[str, str]) -> None:
+    """Still JSON, still with every name: only its own checksum tells."""
+    prepared(RECIPE, tmp_path, "s", make)
+    path = folder_of(tmp_path) / "prepared.json"
+    text = path.read_text()
+    assert change[0] in text
+    path.write_text(text.replace(*change))
+    assert not cache.kept(RECIPE, tmp_path)
+    assert prepared(RECIPE, tmp_path, "s", make).notes == {"source": "md5:0"}
+    assert cache.kept(RECIPE, tmp_path)
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    """An array of objects, put there with every checksum right: it is made anew, and its code does not run."""
+    ran = tmp_path / "ran"
+
+    class Hostile:
+        def __reduce__(self):
+            return (Path.touch, (ran,))
+
+    def hostile(folder: Path) -> Mapping[str, Any]:
+        np.save(folder / "x.npy", np.array([Hostile()], dtype=object), allow_pickle=True)
+        return {"source": "md5:0"}
+
+    with pytest.raises(DataError, match="reads back damaged"):
+        prepared(RECIPE, tmp_path, "s", hostile)
+    assert not ran.exists()
+    np.testing.assert_array_equal(prepared(RECIPE, tmp_path, "s", make).arrays["x"], CONTENT)
+
+
+def test_a_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    def read(folder: Path) -> Mapping[str, Any]:
+        make(folder)
+        return {"source": (tmp_path / "gone").read_text()}
+
+    with pytest.raises(DataError, match=r"gone: cannot be read"):
+        prepared(RECIPE, tmp_path, "s", read)
+
+
 def test_copied_arrays_are_checked_and_used(tmp_path: Path) -> None:
     """A copy to another machine has other times: its checksums are read, and nothing is made again."""
     prepared(RECIPE, tmp_path, "s", make)

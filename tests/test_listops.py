@@ -98,6 +98,7 @@ def test_annotated_chooses_on_the_test_part(tmp_path: Path) -> None:
     assert dataset.description.selects_on_test
     np.testing.assert_array_equal(dataset.validation.inputs[:], dataset.test.inputs[:])
     plain = registry.load({**settings, "protocol": "official"}, tmp_path, seed=0)
+    assert (dataset.description.padded, plain.description.padded) == (False, True)
     np.testing.assert_array_equal(plain.test.inputs[:], dataset.test.inputs[:])
     assert not np.array_equal(plain.validation.inputs[:], plain.test.inputs[:])
 

@@ -90,6 +90,11 @@ def spoil_entry(part: str, change: Callable[[dict[str, Any]], Any]) -> Callable[
     return spoil
 
 
+def no_folder(path: Path) -> None:
+    shutil.rmtree(path)
+    path.write_text("")
+
+
 NOTE = "note_test_001-060-100"
 NOTES: dict[str, tuple[Callable[[Path], None], str]] = {
     "folder absent": (
@@ -107,6 +112,14 @@ NOTES: dict[str, tuple[Callable[[Path], None], str]] = {
     "note absent": (
         lambda data_dir: (data_dir / "nsynth-test" / "audio" / f"{NOTE}.wav").unlink(),
         rf"nsynth-test/examples\.json: names {NOTE}, and .*{NOTE}\.wav is not there; unpack",
+    ),
+    "sound no folder": (
+        lambda data_dir: no_folder(data_dir / "nsynth-test" / "audio"),
+        r"nsynth-test/audio: cannot be read \(.*; unpack",
+    ),
+    "name too long for a file": (
+        spoil_entry("nsynth-test", lambda entries: entries.update({"x" * 300: entries[NOTE]})),
+        r"nsynth-test/examples\.json: names xxx.*\.wav is not there; unpack",
     ),
     "family unknown": (
         spoil_entry("nsynth-test", lambda entries: entries[NOTE].update(instrument_family=11)),

@@ -40,6 +40,7 @@ def test_accuracy_of_a_protocol_that_selects_on_the_test_part_is_marked():
     assert sum("digits ‡" in line for line in rows) == 1
     assert "- ‡: this protocol chooses the best epoch on the test part" in text
     assert "‡" not in table.render(made[1:], "train.test")
+    assert "‡" not in table.render(made, "train.epoch")  # which choice was made on which part changes no second
 
 
 def test_generated_data_is_marked_and_never_merged_with_published_data():

@@ -7,6 +7,9 @@ Not covered here: the published images themselves, which are in an archive of 7 
 from __future__ import annotations
 
 import io
+import shutil
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +98,15 @@ def published(data_dir: Path, size: int = 32, difficulty: str = "curv_contour_le
     return folder
 
 
+@pytest.mark.parametrize("name", ["pathfinder", "pathx"])
+@pytest.mark.parametrize("protocol, low, high", [("default", -1, 1), ("s5", -1, 1), ("official", 0, 1)])
+def test_protocol_has_the_range_of_its_source(tmp_path: Path, name: str, protocol: str, low: int, high: int) -> None:
+    inputs = registry.load({**SETTINGS, "name": name, "protocol": protocol}, tmp_path, 0).train.inputs
+    expected = inputs.array[inputs.rows] / 255.0 * (high - low) + low
+    np.testing.assert_allclose(inputs[:], expected, atol=1e-6)
+    assert (inputs[:].min(), inputs[:].max()) == (low, high)
+
+
 @pytest.mark.parametrize("name, size", [("pathfinder", 32), ("pathx", 128)])
 @pytest.mark.parametrize("below", ["lra_release/lra_release", "pathfinder", "."])
 def test_published_folders_are_found_and_preferred(tmp_path: Path, name: str, size: int, below: str) -> None:
@@ -160,6 +172,13 @@ def png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def claiming(width: int, height: int) -> bytes:
+    """A PNG of 8 bit grey whose header says so, with no pixels."""
+    content = (b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0), b"IDAT", b"IEND")
+    chunks = (struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in content)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
 WHOLE = png(np.random.default_rng(1).integers(0, 256, (32, 32), np.uint8))
 FLIPPED = WHOLE[:500] + bytes([WHOLE[500] ^ 1]) + WHOLE[501:]
 
@@ -174,6 +193,10 @@ FLIPPED = WHOLE[:500] + bytes([WHOLE[500] ^ 1]) + WHOLE[501:]
         (png(np.zeros((28, 32), np.uint8)), r"is 32 x 28 pixels of mode L; expected 32 x 32 of mode L"),
         (png(np.zeros((32, 32, 3), np.uint8)), r"is 32 x 32 pixels of mode RGB; expected 32 x 32 of mode L"),
         (png(np.zeros((32, 32), np.uint16)), r"is 32 x 32 pixels of mode I;16; expected 32 x 32 of mode L"),
+        (claiming(32, 32), "is no whole PNG file"),
+        (claiming(5_000, 5_000), r"is 5000 x 5000 pixels of mode L; expected 32 x 32 of mode L"),
+        (claiming(10_000, 10_000), r"is far larger than 32 x 32 pixels"),
+        (claiming(60_000, 60_000), r"is far larger than 32 x 32 pixels"),
     ],
 )
 def test_damaged_images_are_refused_by_name(tmp_path: Path, raw: bytes, message: str) -> None:
@@ -210,6 +233,18 @@ def test_lists_that_are_missing_or_foreign_or_too_short_are_refused(tmp_path: Pa
     for path in (folder / "metadata").iterdir():
         path.unlink()
     refused(tmp_path, r"metadata: holds no list")
+
+
+def test_lists_that_cannot_be_read_are_refused_as_such(tmp_path: Path) -> None:
+    metadata = published(tmp_path) / "metadata"
+    (metadata / "3.npy").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"its lists cannot be read \(.*3\.npy.*lra_release\.gz"):
+        registry.prepare({**SETTINGS, "source": "auto"}, tmp_path)
+    shutil.rmtree(metadata)
+    metadata.write_text("")
+    with pytest.raises(DataError, match=r"metadata: cannot be read \(.*lra_release\.gz"):
+        registry.prepare({**SETTINGS, "source": "auto"}, tmp_path)
+    assert not (tmp_path / "prepared").exists()
 
 
 def test_empty_folder_and_missing_folder_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import http.server
+import os
 import shutil
 import tarfile
 import threading
@@ -55,6 +56,13 @@ def folder_instead(path: Path) -> None:
     path.mkdir()
 
 
+def flipped_header(path: Path) -> None:
+    """The second byte of the size of the part that says the form."""
+    raw = bytearray(path.read_bytes())
+    raw[17] ^= 0x80
+    path.write_bytes(raw)
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "rate": (lambda path: write_wav(path, np.ones(8_000, np.int16), rate=8_000), "its rate is 8000 .* expected 16000"),
     "stereo": (lambda path: write_wav(path, np.ones(16_000, np.int16), channels=2), "it has 2 channels; expected one"),
@@ -64,6 +72,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "cut": (lambda path: cut(path, 20_000), "cut off: its header says 16000 samples, and 9978 are there"),
     "cut by a byte": (lambda path: cut(path, 32_043), "cut off: its header says 16000 samples, and 15999 are there"),
     "cut header": (lambda path: cut(path, 30), r"is no whole \.wav file"),
+    "flipped header": (flipped_header, r"is no whole \.wav file"),
     "empty": (lambda path: path.write_bytes(b""), "the file is empty"),
     "text": (lambda path: path.write_text("<html>moved</html>" * 9), r"is no whole \.wav file"),
     "float": (
@@ -133,6 +142,25 @@ def test_incomplete_folder_is_refused_with_the_fix(one_word: Path, damage: str) 
     spoil, message = FOLDERS[damage]
     spoil(one_word)
     refused(TEN, one_word.parent, message)
+
+
+@pytest.mark.parametrize("call, where", [("listdir", "speech_commands_v0.02/yes"), ("walk", "speech_commands_v0.02")])
+def test_folder_that_cannot_be_read_is_refused_as_such(
+    one_word: Path, monkeypatch: pytest.MonkeyPatch, call: str, where: str
+) -> None:
+    """The system's answer is put in, as an administrator who runs the tests may read everything."""
+    real = getattr(os, call)
+
+    def denied(path: Path, *rest: Any) -> Any:
+        if path == one_word / "yes":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, call, denied)
+    message = refused(
+        TEN, one_word.parent, r"cannot be read \(.*Permission denied.*make its folders and files readable"
+    )
+    assert message.startswith(f"{one_word.parent / where}: ")
 
 
 def test_too_few_clips_for_the_official_cut_are_refused(one_word: Path) -> None:

@@ -19,10 +19,10 @@ REVIEWS = 4  # of each folder, where not all are read
 def test_a_text_is_written_with_its_end_and_read_back() -> None:
     table = characters.token_table("ab ", left_out="b")
     for text, length, tokens, shown in [
-        ("a b", 6, [3, 5, 1, 2, 0, 0], "a �⏹"),
-        ("a ac", 5, [3, 5, 3, 1, 2], "a a�⏹"),  # it fits exactly
-        ("a aca", 5, [3, 5, 3, 1, 2], "a a�⏹"),  # it is cut, and its end token stays
-        ("\U0001f600a", 3, [1, 3, 2], "�a⏹"),  # a character is one token, however many bytes it has
+        ("a b", 6, [3, 5, 1, 2, 0, 0], "a �■"),
+        ("a ac", 5, [3, 5, 3, 1, 2], "a a�■"),  # it fits exactly
+        ("a aca", 5, [3, 5, 3, 1, 2], "a a�■"),  # it is cut, and its end token stays
+        ("\U0001f600a", 3, [1, 3, 2], "�a■"),  # a character is one token, however many bytes it has
     ]:
         row = np.zeros(length, np.uint8)
         characters.write(text, table, row)
@@ -84,7 +84,7 @@ def test_real_reviews_can_be_read_back(
     paths = [path for kind in ("neg", "pos") for path in sorted((data_dir / "aclImdb" / "test" / kind).iterdir())]
     for tokens, path in zip(np.asarray(data.test.inputs), paths, strict=True):
         text = registry.text_of(settings, tokens)
-        source = path.read_text(encoding="utf-8")[:2047] + "⏹"
+        source = path.read_text(encoding="utf-8")[:2047] + characters.END_SIGN
         assert len(text) == len(source)
         assert all(ours in ("�", theirs) for ours, theirs in zip(text, source, strict=True))
         assert text.count("�") < 0.2 * len(text)  # eight reviews to count in know few capitals and signs
