@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
+import threading
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -12,6 +15,37 @@ import numpy as np
 import pytest
 
 SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture
+def settings_as_before():
+    """An adapter sets precision and threads for the process; the other tests get theirs back."""
+    import jax
+    import torch
+
+    threads, matmul = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    x64, jax_matmul = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(matmul)
+    jax.config.update("jax_enable_x64", x64)
+    jax.config.update("jax_default_matmul_precision", jax_matmul)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder, and the address under which a web server on this machine gives its files."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.fixture

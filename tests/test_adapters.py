@@ -5,7 +5,6 @@ protocol's promises.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -23,16 +22,7 @@ MODELS = ("s4", "dss", "s5")
 LENGTH, CHANNELS, CLASSES, BATCH = 12, 2, 4, 6
 
 
-@pytest.fixture(autouse=True)
-def settings_as_before() -> Iterator[None]:
-    """The adapters set precision and threads for the process; the other tests get theirs back."""
-    threads, matmul = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    x64, jax_matmul = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
-    yield
-    torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(matmul)
-    jax.config.update("jax_enable_x64", x64)
-    jax.config.update("jax_default_matmul_precision", jax_matmul)
+pytestmark = pytest.mark.usefixtures("settings_as_before")
 
 
 def module(framework):

@@ -223,31 +223,20 @@ def test_real_file_cut_off_is_refused(real: Path, tmp_path: Path, no_network: tu
 
 
 @needs_mnist
-def test_missing_file_is_fetched_past_bad_mirrors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_file_is_fetched_past_bad_mirrors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: tuple[Path, str]
+) -> None:
     """One dead mirror, one that serves other bytes, one that is right: its file is kept."""
-    import functools
-    import http.server
-    import threading
-
-    served = tmp_path / "served"
-    (served / "bad").mkdir(parents=True)
-    (served / "good").mkdir()
+    folder, address = served
+    (folder / "bad").mkdir()
+    (folder / "good").mkdir()
     name = "t10k-labels-idx1-ubyte.gz"
-    (served / "bad" / name).write_bytes(b"<html>moved</html>")
-    (served / "good" / name).write_bytes((REAL_MNIST / name).read_bytes())
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(served))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        mirrors = ("http://127.0.0.1:9/", f"{address}/absent/", f"{address}/bad/", f"{address}/good/")
-        monkeypatch.setattr(mnist_files, "MIRRORS", mirrors)
-        data_dir = tmp_path / "data"
-        path = mnist_files.fetch(mnist_files.TEST_LABELS, data_dir)
-        server.shutdown()
+    (folder / "bad" / name).write_bytes(b"<html>moved</html>")
+    (folder / "good" / name).write_bytes((REAL_MNIST / name).read_bytes())
+    mirrors = ("http://127.0.0.1:9/", f"{address}/absent/", f"{address}/bad/", f"{address}/good/")
+    monkeypatch.setattr(mnist_files, "MIRRORS", mirrors)
+    data_dir = tmp_path / "data"
+    path = mnist_files.fetch(mnist_files.TEST_LABELS, data_dir)
     assert path == data_dir / "mnist" / name
     assert [each.name for each in path.parent.iterdir()] == [name]
     assert mnist_files.locate(mnist_files.TEST_LABELS, data_dir) == path

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
 import torch
@@ -45,18 +44,6 @@ def test_a_pair_has_no_step_form(side):
     model_class = importlib.import_module(f"models_{side.name}.network").model_class("s5")
     with pytest.raises(ValueError, match=r"documents=2: a step at a time reads one sequence.*whole sequences"):
         model_class.from_options(options, initial(options, 0), side.dtype("fp64")).discretised()
-
-
-@pytest.fixture
-def settings_as_before():
-    """An adapter sets precision and threads for the process; the other tests get theirs back."""
-    threads, matmul = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    x64, jax_matmul = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
-    yield
-    torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(matmul)
-    jax.config.update("jax_enable_x64", x64)
-    jax.config.update("jax_default_matmul_precision", jax_matmul)
 
 
 @pytest.mark.parametrize("framework,compile", [("torch", "none"), ("jax", "default")])

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
-import http.server
 import os
 import shutil
 import tarfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -215,23 +212,13 @@ def test_without_network_the_error_says_what_was_tried(archive: Path) -> None:
 
 
 def test_archive_is_fetched_past_an_address_that_gives_something_else(
-    archive: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    archive: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, served: tuple[Path, str]
 ) -> None:
-    served = tmp_path / "served"
-    (served / "bad").mkdir(parents=True)
-    (served / "bad" / archive.name).write_bytes(archive.read_bytes()[:-1])
-    (served / "good").mkdir()
-    archive.rename(served / "good" / archive.name)
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(served))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        urls = (f"{address}/bad/", f"{address}/good/")
-        monkeypatch.setattr(speech_files, "ARCHIVE", dataclasses.replace(speech_files.ARCHIVE, urls=urls))
-        data_dir = tmp_path / "data"
-        assert registry.prepare(TEN, data_dir).counts == COUNTS
-        server.shutdown()
+    folder, address = served
+    (folder / "bad").mkdir()
+    (folder / "bad" / archive.name).write_bytes(archive.read_bytes()[:-1])
+    (folder / "good").mkdir()
+    archive.rename(folder / "good" / archive.name)
+    urls = (f"{address}/bad/", f"{address}/good/")
+    monkeypatch.setattr(speech_files, "ARCHIVE", dataclasses.replace(speech_files.ARCHIVE, urls=urls))
+    assert registry.prepare(TEN, tmp_path / "data").counts == COUNTS
