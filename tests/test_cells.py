@@ -62,3 +62,15 @@ def test_what_has_a_column_of_its_own_is_not_among_the_settings(name):
         assert settings_of(made(task, **small), made(task, **large)) == ["", ""]
         assert settings_of(made(task, n=32, **small), made(task, n=64, **large)) == ["n=32", "n=64"]
     assert settings_of(made(**small, rounds=3), made(**large, rounds=4)) == ["", ""]
+
+
+def test_the_share_of_loading_and_waiting_is_of_the_time_with_the_steps():
+    loaded = made("train") | {"ledger": {"data_seconds": 1.0, "step_seconds": 3.0, "evaluation_seconds": 9.0}}
+    assert list(cells([loaded], "train").query("measure == 'data'")["torch_value"]) == [25.0]
+    assert cells([made("train") | {"ledger": None}], "train").query("measure == 'data' and torch_samples > 0").empty
+
+
+def test_the_encoder_tells_no_two_rows_apart_as_the_data_set_decides_it():
+    auto, linear = made("time", n=32), made("time", n=64)
+    auto["config"]["model"]["encoder"], linear["config"]["model"]["encoder"] = "auto", "linear"
+    assert settings_of(auto, linear) == ["n=32", "n=64"]
