@@ -223,7 +223,7 @@ def test_an_archive_without_its_inner_folder_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["clips.tar.gz"]
 
 
-@pytest.mark.parametrize("raw", [packed({"other/readme.txt": b""}), GOOD[:-20]])
+@pytest.mark.parametrize("raw", [packed({"other/readme.txt": b""}), GOOD[:-20]], ids=["another folder", "truncated"])
 def test_of_an_archive_that_has_no_address_a_good_copy_is_asked_for(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "clips.tar.gz").write_bytes(raw)
     with pytest.raises(DataError, match=r"; put a good copy there$"):

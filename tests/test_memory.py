@@ -15,11 +15,13 @@ from pathlib import Path
 import jax
 import pytest
 from numpy_framework import NumpyTrainer, small_data
-from test_adapters import build, data, settings_as_before  # noqa: F401 - the last is a fixture of each test here
+from test_adapters import build, data
 from test_training import SETTINGS
 
 from bench.memory import PeakMeter, compile_ahead
 from bench.training import train_task
+
+pytestmark = pytest.mark.usefixtures("settings_as_before")
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
