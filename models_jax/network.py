@@ -16,7 +16,8 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from models_jax import masks
-from models_jax.layer import Constants, Layer, State, hold, under
+from models_jax.dense import Dense, Embedding
+from models_jax.layer import Constants, Layer, State, under
 from models_jax.norm import BatchNorm, LayerNorm
 from ssm.checks import split_settings
 from ssm.network import BlockOptions, NetworkOptions, block_values, initial, mathematics, network_options
@@ -35,29 +36,6 @@ def gelu(x: Array) -> Array:
 @jax.checkpoint
 def gated(x: Array, gate: Array) -> Array:
     return x * jax.nn.sigmoid(gate)
-
-
-class Dense(nnx.Module):
-    """x W^T + b over the last axis, in ``compute_dtype``."""
-
-    def __init__(self, values: Mapping[str, np.ndarray], dtype: DTypeLike, compute_dtype: DTypeLike) -> None:
-        hold(self, values, dtype)
-        self.compute_dtype = compute_dtype
-
-    def __call__(self, x: Array) -> Array:
-        x, weight, bias = (t.astype(self.compute_dtype) for t in (x, self.weight[...], self.bias[...]))
-        return x @ weight.T + bias
-
-
-class Embedding(nnx.Module):
-    """Rows of a table by whole-number tokens: (B, L) -> (B, L, H)."""
-
-    def __init__(self, values: Mapping[str, np.ndarray], dtype: DTypeLike, compute_dtype: DTypeLike) -> None:
-        hold(self, values, dtype)
-        self.compute_dtype = compute_dtype
-
-    def __call__(self, x: Array) -> Array:
-        return jnp.take(self.weight[...], x, 0).astype(self.compute_dtype)
 
 
 def larger(x: Array, y: Array) -> Array:

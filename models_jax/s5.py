@@ -7,6 +7,7 @@ from jax import Array, lax
 
 from models_jax.chunks import chunked_scan
 from models_jax.conv import transform_scan
+from models_jax.dense import linear
 from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirectional, step_sizes
 from models_jax.network import Block, SequenceModel
 from models_jax.scan import complex_view, linear_scan, real_view
@@ -20,10 +21,10 @@ class S5Layer(Layer):
 
     def over_sequence(self, u: Array) -> Array:
         lam_bar, b_bar = self.discrete()
-        entered = u @ real_view(b_bar.T)  # (B, L, 2 S)
-        y = self.states(lam_bar, entered) @ self.output("C")
+        entered = linear(u, real_view(b_bar.T).T)  # (B, L, 2 S)
+        y = linear(self.states(lam_bar, entered), self.output("C").T)
         if self.options.bidirectional:
-            y = y + self.states(lam_bar, entered, reverse=True) @ self.output("C2")
+            y = y + linear(self.states(lam_bar, entered, reverse=True), self.output("C2").T)
         return y + self.D[...] * u
 
     def states(self, a: Array, b: Array, reverse: bool = False) -> Array:

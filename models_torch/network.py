@@ -15,37 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models_torch import masks
-from models_torch.layer import Constants, Layer, State, hold, under
+from models_torch.dense import Dense, Embedding
+from models_torch.layer import Constants, Layer, State, under
 from models_torch.norm import BatchNorm, LayerNorm
 from ssm.checks import split_settings
 from ssm.network import BlockOptions, NetworkOptions, block_values, initial, mathematics, network_options
 
 # every other activation starts with the exact GELU
 ACTIVATIONS = {"relu": F.relu, "silu": F.silu, "identity": lambda x: x}
-
-
-class Dense(nn.Module):
-    """x W^T + b over the last axis, in ``compute_dtype``."""
-
-    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype) -> None:
-        super().__init__()
-        hold(self, values, dtype)
-        self.compute_dtype = compute_dtype
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(*(t.to(self.compute_dtype) for t in (x, self.weight, self.bias)))
-
-
-class Embedding(nn.Module):
-    """Rows of a table by whole-number tokens: (B, L) -> (B, L, H)."""
-
-    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype) -> None:
-        super().__init__()
-        hold(self, values, dtype)
-        self.compute_dtype = compute_dtype
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.embedding(x, self.weight).to(self.compute_dtype)
 
 
 def larger(x: Tensor, y: Tensor) -> Tensor:

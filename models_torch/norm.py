@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -13,7 +13,16 @@ from models_torch import masks
 from models_torch.layer import hold
 
 NORM_EPS = 1e-5
-PIECE = 2048  # rows whose gradients PyTorch's layer norm may add up one after the other
+# On a CPU PyTorch's norms add up rows one after the other, in float32: of some 100,000 rows that are nearly the same (a
+# constant input, what a mean over time sends back) 1e-3 is lost. Sums of groups of rows, then added, lose below 1e-6.
+LAYER_ROWS = 2048
+BATCH_ROWS = 128
+PIECE = 1 << 17  # elements that stay in the cache from one pass to the next: half a MiB in float32
+
+
+def pieces(rows: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same rows of each (R, ...)."""
+    return zip(*(t.split(rows) for t in tensors), strict=True)
 
 
 @torch.library.custom_op("ssm_bench::layer_norm", mutates_args=())
@@ -31,18 +40,16 @@ def _(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _backward(
     grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    # PyTorch adds the rows' gradients of weight and bias one after the other: 3e-4 of error in float32 for 65,536 equal
-    # rows, which is what a mean over time sends back. In pieces, whose sums are then added, it is below 1e-5.
     d_x, d_weights, d_biases = torch.empty_like(x), [], []
-    rows = (t.flatten(0, -2).split(PIECE) for t in (d_x, grad.contiguous(), x, mean, scale))
-    for out, *some in zip(*rows, strict=True):
-        grad, x, mean, scale = some
-        result = torch.ops.aten.native_layer_norm_backward(
-            grad, x, weight.shape, mean, scale, weight, bias, [True, True, True]
+    rows = [t.flatten(0, -2) for t in (d_x, grad.contiguous(), x, mean, scale)]
+    for out, d_y, part, *moments in pieces(LAYER_ROWS if x.is_cpu else max(1, len(rows[0])), *rows):
+        wanted = [True, True, False]
+        d_part, d_weight, _ = torch.ops.aten.native_layer_norm_backward(
+            d_y, part, weight.shape, *moments, weight, bias, wanted
         )
-        out.copy_(result[0])
-        d_weights.append(result[1])
-        d_biases.append(result[2])
+        out.copy_(d_part)
+        d_weights.append(d_weight)
+        d_biases.append(d_y.sum(0))
     return d_x, torch.stack(d_weights).sum(0), torch.stack(d_biases).sum(0)
 
 
@@ -76,6 +83,84 @@ class LayerNorm(nn.Module):
         return _layer_norm(x.to(self.weight.dtype).contiguous(), self.weight, self.bias)[0].to(x.dtype)
 
 
+def groups_of(rows: int) -> list[tuple[slice, int]]:
+    """Rows, and into how many groups of equal size they go: about BATCH_ROWS in each; what is left is one more."""
+    count = max(1, rows // BATCH_ROWS)
+    whole = rows // count * count
+    return [(slice(whole), count), (slice(whole, None), 1)][: 1 + (whole < rows)]
+
+
+def side_by_side(x: Tensor, count: int) -> Tensor:
+    """(R, H) -> (R / count, count H): each group's features as features of their own, without a copy."""
+    return x.view(-1, count * x.shape[1])
+
+
+@torch.library.custom_op("ssm_bench::batch_norm", mutates_args=())
+def _batch_norm(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x (R, H) -> its norm (R, H), and mean and variance (H,) over the rows."""
+    shares, means, variances = [], [], []
+    for rows, count in groups_of(len(x)):
+        moments = torch.batch_norm_update_stats(side_by_side(x[rows], count), None, None, 0.0)
+        for found, moment in zip((means, variances), moments, strict=True):
+            found.append(moment.view(count, -1))
+        shares += [len(x[rows]) / count / len(x)] * count
+    share, within = x.new_tensor(shares)[:, None], torch.cat(means)
+    mean = (share * within).sum(0)
+    variance = (share * (torch.cat(variances) + (within - mean).square())).sum(0)
+    y, scale = torch.empty_like(x), weight * (variance + NORM_EPS).rsqrt()
+    for out, part in pieces(max(1, PIECE // x.shape[1]), y, x):
+        torch.sub(part, mean, out=out)  # first of all, as the mean may be far above the deviation
+        torch.addcmul(bias, out, scale, out=out)
+    return y, mean, variance
+
+
+@_batch_norm.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
+
+
+@torch.library.custom_op("ssm_bench::batch_norm_backward", mutates_args=())
+def _batch_backward(
+    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad, d_weight, d_bias = grad.contiguous(), torch.zeros_like(weight), torch.zeros_like(weight)
+    wanted = [False, True, True]
+    for rows, count in groups_of(len(x)):
+        factors = (side_by_side(t[rows], count) for t in (grad, x))
+        constants = (t.repeat(count) for t in (weight, mean, variance))
+        _, *sums = torch.ops.aten.native_batch_norm_backward(*factors, *constants, None, None, False, NORM_EPS, wanted)
+        for total, part in zip((d_weight, d_bias), sums, strict=True):
+            total += part.view(count, -1).sum(0)
+    # d_x = weight scale (grad - d_bias / R - (x - mean) scale d_weight / R)
+    scale = (variance + NORM_EPS).rsqrt()
+    of_grad = weight * scale
+    of_x, alone = -of_grad * scale * d_weight / len(x), -of_grad * d_bias / len(x)
+    d_x = torch.empty_like(x)
+    for out, d_y, part in pieces(max(1, PIECE // x.shape[1]), d_x, grad, x):
+        torch.sub(part, mean, out=out)
+        torch.addcmul(alone, out, of_x, out=out).addcmul_(d_y, of_grad)
+    return d_x, d_weight, d_bias
+
+
+@_batch_backward.register_fake
+def _(grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+    return torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
+
+
+def _keep_batch(ctx, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    x, weight, _ = inputs
+    _, mean, variance = output
+    ctx.save_for_backward(x, mean, variance, weight)
+    ctx.mark_non_differentiable(mean, variance)
+
+
+def _batch_derivative(ctx, grad: Tensor, *_: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    return _batch_backward(grad, *ctx.saved_tensors)
+
+
+_batch_norm.register_autograd(_batch_derivative, setup_context=_keep_batch)
+
+
 class BatchNorm(nn.Module):
     """Zero mean and unit variance of a feature over batch and steps; in evaluation by the running statistics.
 
@@ -91,27 +176,27 @@ class BatchNorm(nn.Module):
         self.momentum = momentum
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        y = x.to(self.weight.dtype)
+        rows = y.reshape(-1, y.shape[-1])
         if self.training and mask is not None:
-            return self.over_own_steps(x.to(self.weight.dtype), mask).to(x.dtype)
-        y = F.batch_norm(
-            x.to(self.weight.dtype).reshape(-1, x.shape[-1]),
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training,
-            1.0 - self.momentum,
-            NORM_EPS,
-        )
+            y = self.over_own_steps(y, mask)
+        elif self.training and y.is_cpu:
+            y, mean, variance = _batch_norm(rows.contiguous(), self.weight, self.bias)
+            self.follow(mean, variance * (len(rows) / max(1, len(rows) - 1)))
+        else:
+            running = (self.running_mean, self.running_var)
+            y = F.batch_norm(rows, *running, self.weight, self.bias, self.training, 1.0 - self.momentum, NORM_EPS)
         return y.view(x.shape).to(x.dtype)
 
-    # PyTorch's batch norm takes no mask
     def over_own_steps(self, y: Tensor, mask: Tensor) -> Tensor:
         mean = masks.mean(y, mask, (0, 1))
         variance = masks.mean((y - mean).square(), mask, (0, 1))
-        with torch.no_grad():
-            count = mask.sum()
-            unbiased = variance * (count / (count - 1.0).clamp(min=1.0))
-            for running, now in ((self.running_mean, mean), (self.running_var, unbiased)):
-                running.copy_(self.momentum * running + (1.0 - self.momentum) * now)
+        count = mask.sum()
+        self.follow(mean, variance * (count / (count - 1.0).clamp(min=1.0)))
         return (y - mean) * ((variance + NORM_EPS).rsqrt() * self.weight) + self.bias
+
+    @torch.no_grad()
+    def follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Moves the running statistics."""
+        for running, now in ((self.running_mean, mean), (self.running_var, variance)):
+            running.copy_(self.momentum * running + (1.0 - self.momentum) * now)

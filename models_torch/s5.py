@@ -7,6 +7,7 @@ from torch import Tensor
 
 from models_torch.chunks import chunked_scan
 from models_torch.conv import transform_scan
+from models_torch.dense import linear
 from models_torch.layer import Constants, Layer, complex_of, refuse_bidirectional, step_sizes
 from models_torch.network import Block, SequenceModel
 from models_torch.scan import complex_view, linear_scan, real_view
@@ -20,10 +21,10 @@ class S5Layer(Layer):
 
     def over_sequence(self, u: Tensor) -> Tensor:
         lam_bar, b_bar = self.discrete()
-        entered = u @ real_view(b_bar.T)  # (B, L, 2 S)
-        y = self.states(lam_bar, entered) @ self.output("C")
+        entered = linear(u, real_view(b_bar.T).T)  # (B, L, 2 S)
+        y = linear(self.states(lam_bar, entered), self.output("C").T)
         if self.options.bidirectional:
-            y = y + self.states(lam_bar, entered, reverse=True) @ self.output("C2")
+            y = y + linear(self.states(lam_bar, entered, reverse=True), self.output("C2").T)
         return y + self.D * u
 
     def states(self, a: Tensor, b: Tensor, reverse: bool = False) -> Tensor:

@@ -18,6 +18,9 @@ import models_jax.network
 import models_torch.network
 from ssm.network import PADDING, NetworkOptions, initial, mathematics, network_options
 
+# Compiles in half the time. For float64, which tests the mathematics; float32 is tested as runs compile it.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
 LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("s4", {}),
     ("s4", {"tied": False}),
@@ -155,7 +158,9 @@ class Side:
     def compiled(self, layer: Any, function: Any, *inputs: Any) -> np.ndarray:
         """JAX: function(layer, *inputs) under jit, the parameters as arguments, lest XLA folds them as constants."""
         graph, state = nnx.split(layer)
-        return np.asarray(jax.jit(lambda state, *x: function(nnx.merge(graph, state), *x))(state, *inputs), np.float64)
+        options = QUICK if layer.D[...].dtype == jnp.float64 else None
+        run = jax.jit(lambda state, *x: function(nnx.merge(graph, state), *x), compiler_options=options)
+        return np.asarray(run(state, *inputs), np.float64)
 
     def network(self, options: NetworkOptions, values: dict[str, np.ndarray], training: bool = False) -> Any:
         """The network in float64 as a function of its input, from and to NumPy."""
@@ -165,7 +170,7 @@ class Side:
             model.train(training).requires_grad_(False)
             return lambda x: model(torch.tensor(x)).numpy()
         graph, state = nnx.split(model)
-        compiled = jax.jit(lambda state, x: nnx.merge(graph, state, copy=True)(x, training))
+        compiled = jax.jit(lambda state, x: nnx.merge(graph, state, copy=True)(x, training), compiler_options=QUICK)
         return lambda x: np.asarray(compiled(state, jnp.asarray(x)))
 
     def loss_and_gradients(
@@ -199,7 +204,8 @@ class Side:
             return -picked.mean(), (outputs, logits, nnx.state(model, nnx.BatchStat))
 
         x_in = jnp.asarray(x, x.dtype if x.dtype.kind == "i" else self.dtype(precision))
-        result = jax.jit(jax.value_and_grad(objective, has_aux=True))(params, rest, x_in)
+        quick = QUICK if precision == "fp64" else None
+        result = jax.jit(jax.value_and_grad(objective, has_aux=True), compiler_options=quick)(params, rest, x_in)
         (loss, (outputs, logits, statistics)), gradients = result
         seen = {f"gradient.{'.'.join(map(str, path))}": v[...] for path, v in nnx.to_flat_state(gradients)}
         seen |= {f"statistic.{'.'.join(map(str, path))}": v[...] for path, v in nnx.to_flat_state(statistics)}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gc
 import http.server
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +17,15 @@ import numpy as np
 import pytest
 
 SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_forgotten():
+    """What JAX keeps of a file's programs makes each garbage collection of later tests longer, up to seconds."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import pytest
 import torch
-from cases import SIDES, Side, label, largest_error
+from cases import QUICK, SIDES, Side, label, largest_error
 from commands import tiny_job, work
 from flax import nnx
 from jax.extend.core import Jaxpr, jaxprs_in_params
@@ -31,7 +31,6 @@ from ssm import dss, s4, s5
 LENGTH = 200
 STEP = 8  # operations: a step of the recurrence takes at least 13, a step's share of all other algorithms is below 5
 AUTO = {"s4": "fft", "dss": "fft", "s5": "scan"}  # as ssm.algorithms says
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compiles in half the time
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "dot_general")
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("s4", {}),

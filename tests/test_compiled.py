@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from models_torch.network import model_class
+from ssm.network import initial, network_options
 
 LENGTH = 29
 
@@ -30,3 +31,19 @@ def test_a_compiled_layer_is_the_eager_one(model, bidirectional):
     compiled = torch.compile(layer, backend="aot_eager", dynamic=False)
     for made, expected in zip(results(layer, compiled), results(layer, layer), strict=True):
         torch.testing.assert_close(made, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_a_compiled_network_is_the_eager_one(norm):
+    """Encoder, norms and mixing; running statistics too."""
+    options = network_options("s5", 2, 3, LENGTH, dict(d_model=4, n_blocks=1, n=8, norm=norm, norm_position="both"))
+    made = {}
+    for name in ("eager", "aot_eager"):
+        torch._dynamo.reset()
+        model = model_class("s5").from_options(options, initial(options, 0), torch.float64).train()
+        call = torch.compile(model, backend=name, dynamic=False) if name != "eager" else model
+        x = torch.randn(3, LENGTH, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        loss = call(x).square().sum()
+        made[name] = [loss.detach(), *torch.autograd.grad(loss, list(model.parameters())), *model.buffers()]
+    for compiled, expected in zip(made["aot_eager"], made["eager"], strict=True):
+        torch.testing.assert_close(compiled, expected, rtol=1e-9, atol=1e-12)

@@ -1,0 +1,92 @@
+"""Linear maps of the features, and the table that tokens are looked up in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models_torch.layer import hold
+
+# On a CPU the weight's gradient, a product over all rows, is one long sum in float32: of 262,144 rows that nearly
+# cancel 1e-4 is lost. Products of pieces of rows, then added, lose a tenth of it in the same time; with two inputs or a
+# few more, for which the long product is slow, they take a twentieth of the time.
+MANY = 1 << 15  # rows
+FEW = 8  # inputs
+PIECE = 1024  # rows of one product
+
+
+@torch.library.custom_op("ssm_bench::linear", mutates_args=())
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return F.linear(x, weight, bias)
+
+
+@_linear.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return x.new_empty(*x.shape[:-1], len(weight))
+
+
+@torch.library.custom_op("ssm_bench::linear_backward", mutates_args=())
+def _backward(grad: Tensor, x: Tensor) -> Tensor:
+    """(R, O) and (R, I) -> the weight's gradient (O, I)."""
+    # the wide factor last, and shorter pieces: else products with few inputs are slow
+    few = x.shape[1] <= FEW
+    left, right, size = (x, grad, -(-PIECE // 4)) if few else (grad, x, PIECE)
+    whole = len(x) // size * size
+    pieces = (t[:whole].view(-1, size, t.shape[1]) for t in (left, right))
+    product = torch.addmm(torch.bmm(next(pieces).mT, next(pieces)).sum(0), left[whole:].mT, right[whole:])
+    return product.T.contiguous() if few else product
+
+
+@_backward.register_fake
+def _(grad: Tensor, x: Tensor) -> Tensor:
+    return grad.new_empty(grad.shape[1], x.shape[1])
+
+
+def _keep(ctx, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+    x, weight, bias = inputs
+    ctx.save_for_backward(x, weight)
+    ctx.has_bias = bias is not None
+
+
+def _derivative(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    x, weight = ctx.saved_tensors
+    rows = grad.contiguous().flatten(0, -2)
+    d_x = grad @ weight if ctx.needs_input_grad[0] else None
+    return d_x, _backward(rows, x.contiguous().flatten(0, -2)), rows.sum(0) if ctx.has_bias else None
+
+
+_linear.register_autograd(_derivative, setup_context=_keep)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W^T + b over the last axis: x (..., I), weight (O, I), bias (O,) -> (..., O)."""
+    few, many = x.shape[-1] <= FEW, x.numel() > MANY * x.shape[-1]
+    return _linear(x, weight, bias) if x.is_cpu and x.ndim > 2 and (few or many) else F.linear(x, weight, bias)
+
+
+class Dense(nn.Module):
+    """x W^T + b over the last axis, in ``compute_dtype``."""
+
+    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype) -> None:
+        super().__init__()
+        hold(self, values, dtype)
+        self.compute_dtype = compute_dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(*(t.to(self.compute_dtype) for t in (x, self.weight, self.bias)))
+
+
+class Embedding(nn.Module):
+    """Rows of a table by whole-number tokens: (B, L) -> (B, L, H)."""
+
+    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype) -> None:
+        super().__init__()
+        hold(self, values, dtype)
+        self.compute_dtype = compute_dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.embedding(x, self.weight).to(self.compute_dtype)
