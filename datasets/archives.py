@@ -99,28 +99,33 @@ def verify(path: Path, checksum: str) -> None:
 
 def fetch(archive: Archive, data_dir: Path) -> Path:
     """The archive from the first address that gives the published bytes, each tried once."""
+    by_hand = (
+        f"Put {archive.file} into {data_dir} by hand, or unpack it there (as {data_dir / archive.folder}), or point "
+        "data_dir=... to it"
+    )
+    return download(archive.file, archive.urls, archive.checksum, data_dir, data_dir, by_hand)
+
+
+def download(name: str, urls: Sequence[str], checksum: str, folder: Path, data_dir: Path, by_hand: str) -> Path:
+    """A file, into a folder in data_dir; by_hand: what to do where no address gives it."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=data_dir):  # else each address would be blamed for it
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # else each address would be blamed for it
             pass
     except OSError as error:
         raise DataError(
-            f"data_dir={str(data_dir)!r}: {archive.file} is not there, and the folder to fetch it into cannot be "
-            f"written ({error}); choose another with data_dir=..."
+            f"data_dir={str(data_dir)!r}: {name} is not there, and the folder to fetch it into cannot be written "
+            f"({error}); choose another with data_dir=..."
         ) from error
     failures = []
-    for url in archive.urls:
+    for url in urls:
         downloader = pooch.HTTPDownloader(timeout=(_CONNECT_SECONDS, _READ_SECONDS), progressbar=True)
         try:
-            return Path(
-                pooch.retrieve(url + archive.file, archive.checksum, archive.file, data_dir, downloader=downloader)
-            )
+            return Path(pooch.retrieve(url + name, checksum, name, folder, downloader=downloader))
         except (OSError, ValueError) as error:  # requests' errors; a wrong checksum
-            failures.append(f"  {url}{archive.file}: {reason(error)}")
+            failures.append(f"  {url}{name}: {reason(error)}")
     raise DataError(
-        f"{archive.file} is not in data_dir={str(data_dir)!r} and no address gave it:\n" + "\n".join(failures) + "\n"
-        f"Put {archive.file} into {data_dir} by hand, or unpack it there (as {data_dir / archive.folder}), or point "
-        "data_dir=... to it"
+        f"{name} is not in data_dir={str(data_dir)!r} and no address gave it:\n" + "\n".join(failures) + f"\n{by_hand}"
     )
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -170,7 +171,13 @@ def _make(data_dir: Path, length: int, folder: Path) -> Mapping[str, Any]:
 
 def _reviews(folder: Path) -> list[Path]:
     """A folder's files in an order that no machine changes; DataError unless all are there."""
-    paths = sorted(path for path in folder.glob("*.txt") if not path.name.startswith("."))
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        names = []
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error}); make it a folder that can be") from error
+    paths = [folder / name for name in names if name.endswith(".txt") and not name.startswith(".")]
     if len(paths) != REVIEWS:
         raise DataError(
             f"{folder}: {len(paths)} reviews (*.txt) are there; the published data has {REVIEWS}. Unpack "

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
 
-from datasets import cache, idx
-from datasets.archives import reason
+from datasets import archives, cache, idx
 from datasets.cache import Prepared, Recipe, fingerprint, progress
 from datasets.data import DataError
 from datasets.images import Sizes
@@ -36,7 +34,6 @@ MIRRORS = (
     "https://yann.lecun.com/exdb/mnist/",
 )
 _FOLDERS = ("", "mnist", "MNIST/raw")
-_CONNECT_SECONDS, _READ_SECONDS = 5, 30
 
 
 @dataclass(frozen=True)
@@ -98,28 +95,11 @@ def read_file(file: PublishedFile, path: Path) -> np.ndarray:
 
 
 def fetch(file: PublishedFile, data_dir: Path) -> Path:
-    """Download the .gz from the first mirror that gives the published bytes, each tried once."""
-    folder = data_dir / "mnist"
-    name = f"{file.name}.gz"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"data_dir={str(data_dir)!r}: {name} is not there, and {folder} to fetch it into cannot be "
-            f"made ({error}); choose another with data_dir=..."
-        ) from error
-    failures = []
-    for mirror in MIRRORS:
-        downloader = pooch.HTTPDownloader(timeout=(_CONNECT_SECONDS, _READ_SECONDS))
-        try:
-            return Path(pooch.retrieve(mirror + name, f"md5:{file.md5}", name, folder, downloader=downloader))
-        except (OSError, ValueError) as error:  # requests' errors; a wrong checksum
-            failures.append(f"  {mirror}{name}: {reason(error)}")
-    raise DataError(
-        f"{name} is not in data_dir={str(data_dir)!r} and no mirror gave it:\n" + "\n".join(failures) + "\n"
-        f"Put these files into {folder} by hand (packed, or unpacked without .gz), or point data_dir=... to "
-        f"them: {', '.join(f'{each.name}.gz' for each in FILES)}"
-    )
+    """The .gz from the first mirror that gives the published bytes, each tried once."""
+    folder, names = data_dir / "mnist", ", ".join(f"{each.name}.gz" for each in FILES)
+    where = f"into {folder} by hand (packed, or unpacked without .gz), or point data_dir=... to them"
+    by_hand = f"Put these files {where}: {names}"
+    return archives.download(f"{file.name}.gz", MIRRORS, f"md5:{file.md5}", folder, data_dir, by_hand)
 
 
 def _make(data_dir: Path, folder: Path) -> Mapping[str, Any]:

@@ -16,25 +16,26 @@ from models_jax.layer import hold
 # On a CPU the weight's gradient, a product over all rows, is one long sum in float32: of 262,144 rows that nearly
 # cancel 1e-4 is lost. Products of pieces of rows, then added, lose a tenth of it. With many inputs that takes a tenth
 # longer.
-MANY = 1 << 17  # rows
+MANY = 1 << 17  # rows; in PyTorch, where pieces cost no time, fewer of them
 FEW = 8  # inputs
-PIECE = 2048  # rows of one product; with many inputs 8 times as many
+PIECE = 16384  # rows of one product
+PIECE_OF_FEW = 2048  # with few inputs
 
 
 @jax.custom_vjp
-def in_pieces(x: Array, weight: Array) -> Array:
+def product(x: Array, weight: Array) -> Array:
     """x W^T: x (R, I), weight (O, I) -> (R, O)."""
     return x @ weight.T
 
 
 def _keep(x: Array, weight: Array) -> tuple[Array, tuple[Array, Array]]:
-    return in_pieces(x, weight), (x, weight)
+    return product(x, weight), (x, weight)
 
 
 def _derivative(residuals: tuple[Array, Array], grad: Array) -> tuple[Array, Array]:
     x, weight = residuals
     few = x.shape[1] <= FEW
-    size = PIECE if few else 8 * PIECE
+    size = PIECE_OF_FEW if few else PIECE
     whole = len(x) // size * size
     pieces = tuple(t[:whole].reshape(-1, size, t.shape[1]) for t in (grad, x))
     rest = grad[whole:].T @ x[whole:]
@@ -43,15 +44,16 @@ def _derivative(residuals: tuple[Array, Array], grad: Array) -> tuple[Array, Arr
     return grad @ weight, lax.scan(lambda total, some: (total + some[0].T @ some[1], None), rest, pieces)[0]
 
 
-in_pieces.defvjp(_keep, _derivative)
+product.defvjp(_keep, _derivative)
 
 
 def linear(x: Array, weight: Array) -> Array:
     """x W^T over the last axis: x (..., I), weight (O, I) -> (..., O)."""
     # One axis of rows: XLA's product over two of them, the weight's gradient, is up to three times as slow.
     rows = x.reshape(-1, x.shape[-1])
-    long = jax.default_backend() == "cpu" and (x.shape[-1] <= FEW or len(rows) > MANY)
-    return (in_pieces(rows, weight) if long else rows @ weight.T).reshape(*x.shape[:-1], -1)
+    few, many = x.shape[-1] <= FEW, len(rows) > MANY
+    summed = jax.default_backend() == "cpu" and x.dtype != jnp.bfloat16  # which would round each piece
+    return (product(rows, weight) if summed and (few or many) else rows @ weight.T).reshape(*x.shape[:-1], -1)
 
 
 class Dense(nnx.Module):

@@ -14,9 +14,10 @@ from models_torch.layer import hold
 # On a CPU the weight's gradient, a product over all rows, is one long sum in float32: of 262,144 rows that nearly
 # cancel 1e-4 is lost. Products of pieces of rows, then added, lose a tenth of it in the same time; with two inputs or a
 # few more, for which the long product is slow, they take a twentieth of the time.
-MANY = 1 << 15  # rows
+MANY = 1 << 15  # rows; in JAX more of them, as pieces cost time there
 FEW = 8  # inputs
 PIECE = 1024  # rows of one product
+PIECE_OF_FEW = 256  # with few inputs; more are no faster
 
 
 @torch.library.custom_op("ssm_bench::linear", mutates_args=())
@@ -32,9 +33,8 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 @torch.library.custom_op("ssm_bench::linear_backward", mutates_args=())
 def _backward(grad: Tensor, x: Tensor) -> Tensor:
     """(R, O) and (R, I) -> the weight's gradient (O, I)."""
-    # the wide factor last, and shorter pieces: else products with few inputs are slow
     few = x.shape[1] <= FEW
-    left, right, size = (x, grad, -(-PIECE // 4)) if few else (grad, x, PIECE)
+    left, right, size = (x, grad, PIECE_OF_FEW) if few else (grad, x, PIECE)  # a wide factor on the left is slow there
     whole = len(x) // size * size
     pieces = (t[:whole].view(-1, size, t.shape[1]) for t in (left, right))
     product = torch.addmm(torch.bmm(next(pieces).mT, next(pieces)).sum(0), left[whole:].mT, right[whole:])
@@ -65,7 +65,8 @@ _linear.register_autograd(_derivative, setup_context=_keep)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b over the last axis: x (..., I), weight (O, I), bias (O,) -> (..., O)."""
     few, many = x.shape[-1] <= FEW, x.numel() > MANY * x.shape[-1]
-    return _linear(x, weight, bias) if x.is_cpu and x.ndim > 2 and (few or many) else F.linear(x, weight, bias)
+    summed = x.is_cpu and x.dtype != torch.bfloat16  # which would round each piece
+    return _linear(x, weight, bias) if summed and x.ndim > 2 and (few or many) else F.linear(x, weight, bias)
 
 
 class Dense(nn.Module):

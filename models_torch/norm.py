@@ -13,15 +13,16 @@ from models_torch import masks
 from models_torch.layer import hold
 
 NORM_EPS = 1e-5
-# On a CPU PyTorch's norms add up rows one after the other, in float32: of some 100,000 rows that are nearly the same (a
-# constant input, what a mean over time sends back) 1e-3 is lost. Sums of groups of rows, then added, lose below 1e-6.
-LAYER_ROWS = 2048
+# On a CPU PyTorch's norms add up rows one after the other, in float32. Of 140,000 rows that are nearly the same (near
+# silence; what a mean over time sends back) batch norm's mean loses 2e-6, which dividing by a small deviation makes
+# 1e-3 of the output. Sums of groups of rows, which are then added, lose what rounding the result would.
+LAYER_ROWS = 2048  # fewer cost time: a call for each
 BATCH_ROWS = 128
-PIECE = 1 << 17  # elements that stay in the cache from one pass to the next: half a MiB in float32
+CACHED = 1 << 17  # elements that stay in the cache from one pass to the next: half a MiB in float32
 
 
-def pieces(rows: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same rows of each (R, ...)."""
+def in_turn(rows: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same few rows of each (R, ...)."""
     return zip(*(t.split(rows) for t in tensors), strict=True)
 
 
@@ -40,13 +41,13 @@ def _(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _backward(
     grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
+    derivative = torch.ops.aten.native_layer_norm_backward
+    if not x.is_cpu:
+        return derivative(grad.contiguous(), x, weight.shape, mean, scale, weight, bias, [True, True, True])
     d_x, d_weights, d_biases = torch.empty_like(x), [], []
-    rows = [t.flatten(0, -2) for t in (d_x, grad.contiguous(), x, mean, scale)]
-    for out, d_y, part, *moments in pieces(LAYER_ROWS if x.is_cpu else max(1, len(rows[0])), *rows):
-        wanted = [True, True, False]
-        d_part, d_weight, _ = torch.ops.aten.native_layer_norm_backward(
-            d_y, part, weight.shape, *moments, weight, bias, wanted
-        )
+    rows = (t.flatten(0, -2) for t in (d_x, grad.contiguous(), x, mean, scale))
+    for out, d_y, part, *moments in in_turn(LAYER_ROWS, *rows):
+        d_part, d_weight, _ = derivative(d_y, part, weight.shape, *moments, weight, bias, [True, True, False])
         out.copy_(d_part)
         d_weights.append(d_weight)
         d_biases.append(d_y.sum(0))
@@ -87,7 +88,8 @@ def groups_of(rows: int) -> list[tuple[slice, int]]:
     """Rows, and into how many groups of equal size they go: about BATCH_ROWS in each; what is left is one more."""
     count = max(1, rows // BATCH_ROWS)
     whole = rows // count * count
-    return [(slice(whole), count), (slice(whole, None), 1)][: 1 + (whole < rows)]
+    left = [(slice(whole, None), 1)] if whole < rows else []
+    return [(slice(whole), count), *left]
 
 
 def side_by_side(x: Tensor, count: int) -> Tensor:
@@ -108,7 +110,7 @@ def _batch_norm(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor
     mean = (share * within).sum(0)
     variance = (share * (torch.cat(variances) + (within - mean).square())).sum(0)
     y, scale = torch.empty_like(x), weight * (variance + NORM_EPS).rsqrt()
-    for out, part in pieces(max(1, PIECE // x.shape[1]), y, x):
+    for out, part in in_turn(max(1, CACHED // x.shape[1]), y, x):
         torch.sub(part, mean, out=out)  # first of all, as the mean may be far above the deviation
         torch.addcmul(bias, out, scale, out=out)
     return y, mean, variance
@@ -136,7 +138,7 @@ def _batch_backward(
     of_grad = weight * scale
     of_x, alone = -of_grad * scale * d_weight / len(x), -of_grad * d_bias / len(x)
     d_x = torch.empty_like(x)
-    for out, d_y, part in pieces(max(1, PIECE // x.shape[1]), d_x, grad, x):
+    for out, d_y, part in in_turn(max(1, CACHED // x.shape[1]), d_x, grad, x):
         torch.sub(part, mean, out=out)
         torch.addcmul(alone, out, of_x, out=out).addcmul_(d_y, of_grad)
     return d_x, d_weight, d_bias

@@ -178,6 +178,9 @@ def spoil(root: Path, damage: str) -> None:
     elif damage == "unreadable review":
         victim.unlink()
         victim.mkdir()
+    elif damage == "unreadable folder":
+        shutil.rmtree(victim.parent)
+        victim.parent.write_text("")
 
 
 @pytest.mark.parametrize(
@@ -193,6 +196,7 @@ def spoil(root: Path, damage: str) -> None:
         ("missing folder", r"aclImdb: train/pos is not in it; unpack aclImdb_v1\.tar\.gz"),
         ("foreign characters", r"U\+0416 'Ж' is seen 15 times in the train part \(so are 1 others\)"),
         ("unreadable review", r"train/pos/2_7\.txt: cannot be read"),
+        ("unreadable folder", r"train/pos: cannot be read .*; make it a folder"),
     ],
 )
 def test_damaged_reviews_are_named_and_leave_nothing_in_the_cache(

@@ -100,7 +100,7 @@ def test_describe_needs_neither_network_nor_files(no_network: tuple[str, ...]) -
 def test_data_dir_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    with pytest.raises(DataError, match=r"data_dir=.*cannot be made.*data_dir=\.\.\."):
+    with pytest.raises(DataError, match=r"data_dir=.*cannot be written.*data_dir=\.\.\."):
         registry.prepare(SMNIST, blocked)
 
 
