@@ -82,6 +82,23 @@ def test_the_ledger_keeps_compilation_steps_and_evaluation_apart(monkeypatch):
     assert result["timing"]["first_call_seconds"] == pytest.approx({"train_step": 110, "evaluate": 205})
 
 
+def test_what_picks_batches_is_compilation_the_first_time_and_waiting_afterwards(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(training, "time", clock)
+
+    class Picking(NumpyTrainer):
+        taken = 0
+
+        def take(self, held, indices):
+            clock.now += 1 if self.taken else 50
+            self.taken += 1
+            return super().take(held, indices)
+
+    ledger = train(Picking(), steps=13, hold_bytes=10**9)["ledger"]
+    assert ledger["compile_seconds"] == pytest.approx(50)
+    assert ledger["data_seconds"] == pytest.approx(13)
+
+
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, Diverged])
 def test_the_ledger_keeps_the_seconds_of_an_epoch_that_was_cut_short(ending):
     trainer, ledger = SlowTrainer(), {}
