@@ -60,6 +60,10 @@ class Timed(NumpyTrainer):
         self.clock.now += 0.01 if self.scales else self.first
         return super().train_step(batch, scale)
 
+    def forward(self, batch):
+        self.clock.now += 0.01
+        return super().forward(batch)
+
 
 def test_real_time_is_measured():
     train = measure(SlowTrainer(), phases=["train_step"])["timing"]["train_step_seconds"]
@@ -114,9 +118,10 @@ def test_a_short_budget_still_takes_two_rounds_and_says_so():
 
 
 def test_first_calls_are_not_in_the_budget(clock):
-    result = measure(Timed(clock, first=1000.0), phases=["train_step"], budget_seconds=60)
+    result = measure(Timed(clock, first=1000.0), phases=["train_step", "forward"], budget_seconds=60)
     assert result["notes"] == []
     assert len(result["timing"]["train_step_seconds"]["samples"]) == 3
+    assert len(result["timing"]["forward_seconds"]["samples"]) == 3
     assert result["timing"]["compile_seconds"]["median"] > 999
 
 
