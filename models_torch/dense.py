@@ -13,7 +13,7 @@ from models_torch.layer import hold
 
 # On a CPU the weight's gradient, a product over all rows, is one long sum in float32: of 262,144 rows that nearly
 # cancel 1e-4 is lost. Products of pieces of rows, then added, lose a tenth of it in the same time; with two inputs or a
-# few more, for which the long product is slow, they take a twentieth of the time.
+# few more, for which the long product is slow, they take an eighth of the time.
 MANY = 1 << 15  # rows; in JAX more of them, as pieces cost time there
 FEW = 8  # inputs
 PIECE = 1024  # rows of one product
