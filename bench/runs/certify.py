@@ -1,0 +1,57 @@
+"""The certificate of a run: looked up, made where it is wanted and not there, or the reason why there is none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from bench import certificate
+from bench.tasks import parity
+from bench.tasks.context import Context
+from bench.workers.remote import RunEnded
+
+Found = tuple[dict[str, Any] | None, str | None]  # a certificate, and what the record should say of it
+
+
+def provide(context: Context) -> Found:
+    """certificate=auto and certificate=require, for a run whose task is not the comparison itself.
+
+    Workers are started only where a certificate has to be made. ValueError where one is required and cannot be had.
+    """
+    require = context.config["certificate"] == "require"
+    settings = comparison(context)
+    missing = parity.lacking(context)
+    found = None if missing else certificate.find(context.results_dir, parity.key(context, settings))
+    if found is None and require:
+        raise ValueError(
+            f"certificate=require: {context.config['results_dir']} holds none for this model, precision, "
+            "code and these versions; run task=parity with the same settings, or set certificate=auto."
+        )
+    if missing:
+        return None, f"no certificate: {missing}"
+    if found is None:
+        names = " and ".join(sorted(context.frameworks))
+        print(f"certificate: checking that {names} agree ...", file=sys.stderr)
+        try:
+            found = parity.certify(context, settings, recorded=False)
+        except RunEnded as error:
+            return None, f"no certificate: {error.status}: {error}"
+    if found["passed"]:
+        return found, None
+    if require:
+        raise ValueError(
+            f"certificate=require: {found['id']} says that the frameworks differ: {parity.differences(found)}"
+        )
+    return found, f"certificate not passed: {parity.differences(found)}"
+
+
+def comparison(context: Context) -> parity.Settings:
+    """What a certificate for a run is taken with: conf/task/parity.yaml, and what the run's task shares with it."""
+    stated = OmegaConf.to_container(OmegaConf.load(context.root / "conf" / "task" / "parity.yaml"))
+    assert isinstance(stated, dict)
+    own = {name: stated[name] for name in ("name", "batch_size", "steps")}
+    shared = {name: getattr(context.settings, name) for name in ("length", "optimiser", "clip_norm")}
+    return parity.Settings(**own, **shared)

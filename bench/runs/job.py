@@ -1,0 +1,235 @@
+"""One run: check it, find or make its certificate, let its task ask workers, and see that a record stays.
+
+This process owns the record and writes it, however the run ends: well, by an error that a worker tells of, by a worker's
+death, by Ctrl-C. Only where this process itself is killed the worker writes it (bench/workers/worker.py). No framework is
+imported here, and no task is known by name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from bench import certificate, machine
+from bench.check import Checked, check
+from bench.choices import choices
+from bench.environment import environment
+from bench.files import RecordError
+from bench.records import find_done, new_record, read_record, set_status, write_record
+from bench.runs import certify
+from bench.runs.interrupts import held_back
+from bench.tasks import registry
+from bench.tasks.context import Context
+from bench.tracking import Tracker
+from bench.workers.observations import completed
+from bench.workers.protocol import Build
+from bench.workers.remote import Crew, Remote, RunEnded
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. status: a record's status, refused (there is no record) or skipped (done before)."""
+
+    label: str
+    status: str
+    message: str | None
+    path: Path | None
+    record: Mapping[str, Any] | None = None
+
+
+def label(config: Mapping[str, Any]) -> str:
+    """'s4 torch digits train': what tells the runs of a sweep apart."""
+    groups = (config.get(name) for name in ("model", "framework", "dataset", "task"))
+    return " ".join(str(group.get("name")) if isinstance(group, Mapping) else str(group) for group in groups)
+
+
+def launch(config: Config, root: Path) -> Outcome:
+    """Runs one configuration, in processes of its own. ValueError, before any long work, for what the user mends.
+
+    Ctrl-C ends the run with a record that says so, and an Outcome with status interrupted.
+    """
+    checked = check(config)
+    folder = Path(config["results_dir"])
+    record = new_record(
+        config,
+        code=machine.code_state(root),
+        versions=machine.package_versions(config["framework"]["packages"]),
+        machine=machine.describe_machine(),
+        device=checked.device,
+        threads=checked.threads,
+        data=_data(checked),
+    )
+    if config["resume"]:
+        done = find_done(folder, record)
+        if done is not None:
+            return Outcome(label(config), "skipped", "done before", done, read_record(done))
+    try:
+        record = Run(config, checked, root, record).record_of_all()
+    except RecordError as error:  # the folder took files when the run began: a full disk, say
+        return Outcome(label(config), "failed", str(error), None)
+    return Outcome(label(config), record["status"], record["message"], folder / f"{record['id']}.json", record)
+
+
+def worker_command(tree: Path, interpreter: str = sys.executable) -> list[str]:
+    """What starts a worker of a tree."""
+    return [interpreter, str(tree / "run.py"), "--worker"]
+
+
+def _data(checked: Checked) -> dict[str, Any]:
+    """The record's data section."""
+    description = checked.description
+    sizes = {"length": checked.length, "channels": description.channels, "classes": description.classes}
+    assert description.counts is not None  # registry.prepare has found them
+    origin = {name: getattr(description, name) for name in ("protocol", "selects_on_test", "generated")}
+    return {**sizes, **{split: description.counts[split] for split in ("train", "validation", "test")}, **origin}
+
+
+class Run:
+    """One configuration on its way; the record is filled as it goes."""
+
+    def __init__(self, config: Config, checked: Checked, root: Path, record: dict[str, Any]) -> None:
+        self.config, self.checked, self.root, self.record = config, checked, root, record
+        self.folder = Path(config["results_dir"]).resolve()
+        self.frameworks = self._frameworks()
+        self.task = registry.find(config["task"]["name"])
+        self.crew = Crew()
+        self.recorded: Remote | None = None  # the worker whose measurements are the record's
+        self.started = False
+
+    def record_of_all(self) -> dict[str, Any]:
+        """Runs, and writes the record. RecordError where it cannot be written; ValueError for the user, before work."""
+        with Tracker(self.config["wandb"], self.folder) as tracker:
+            try:
+                status, message = self._attempt(tracker)
+            except KeyboardInterrupt:
+                status, message = self._interrupted()
+            with held_back():
+                if self.recorded is not None:
+                    self.record = completed(self.record, self.recorded.seen)
+                set_status(self.record, status, message)
+                path = write_record(self.record, self.folder)
+            try:
+                self.crew.leave()
+                if notes := tracker.finish(self.record, path, self._results()):
+                    self.record["notes"] += notes
+                    write_record(self.record, self.folder)
+            except KeyboardInterrupt:  # all is done; who started this run knows of it
+                self.crew.kill()
+        return read_record(path)
+
+    def context(self, crew: Crew, tracker: Tracker) -> Context:
+        """What the task works with."""
+        options = self.checked.options
+        sizes = {name: getattr(options, name) for name in ("d_input", "d_output", "padded", "documents")}
+        return Context(
+            settings=self.checked.settings,
+            config=self.config,
+            sizes={**sizes, "length": self.checked.length},
+            frameworks=self.frameworks,
+            build=self._build(),
+            record=self.record,
+            root=self.root,
+            results_dir=self.folder,
+            start=partial(self._start, crew),
+            on_epoch=lambda entry: tracker.log(entry["step"], entry),
+        )
+
+    def _attempt(self, tracker: Tracker) -> tuple[str, str | None]:
+        """Certificate and task; status and message of the record. KeyboardInterrupt passes."""
+        context = self.context(self.crew, tracker)
+        try:
+            if self.task.certified and self.config["certificate"] != "skip":
+                self._certify(context)
+            tracker.start(self.config, self.record["id"])
+            self.task.run(context)
+        except RunEnded as ended:
+            if ended.trace is not None:
+                self.record["notes"].append(f"traceback: {ended.trace}")
+            return ended.status, str(ended)
+        except Exception as error:  # noqa: BLE001 - whatever happened belongs in the record
+            if isinstance(error, ValueError) and not self.started:
+                raise  # the user's to mend
+            self.record["notes"].append(f"traceback: {traceback.format_exc()}")
+            if self.config["debug"]:
+                traceback.print_exc()
+            return "failed", str(error) or type(error).__name__
+        return "ok", None
+
+    def _certify(self, context: Context) -> None:
+        """The certificate, made by a crew that is gone before anything is timed."""
+        found, note = certify.provide(context)
+        self.crew.leave()
+        self.record["certificate"] = certificate.for_record(found)
+        if note is not None:
+            context.note(note)
+            print(f"note: {note}", file=sys.stderr)
+
+    def _interrupted(self) -> tuple[str, str]:
+        """Ctrl-C: what the workers still say, and then status and message."""
+        error = self.crew.interrupt()
+        if self.recorded is None:
+            return "interrupted", "interrupted before the run began"
+        if error is not None and error.kind == "interrupted":
+            return "interrupted", error.message
+        return "interrupted", "interrupted (Ctrl-C, or kill)"
+
+    def _frameworks(self) -> dict[str, Config]:
+        """The chosen framework, as it is set, and the one that a certificate compares it with."""
+        own = self.config["framework"]
+        conf = self.root / "conf"
+        partner = next(name for name in choices(conf, "framework") if name != own["name"])
+        other = OmegaConf.to_container(OmegaConf.load(conf / "framework" / f"{partner}.yaml"))
+        assert isinstance(other, dict)
+        return {own["name"]: own, partner: {str(name): value for name, value in other.items()}}
+
+    def _build(self) -> Build:
+        config, settings = self.config, self.checked.settings
+        return Build(
+            framework=config["framework"]["name"],
+            compile=config["framework"]["compile"],
+            precision=config["precision"],
+            device=self.checked.device,  # what hardware=auto means is decided here
+            threads=self.checked.threads,
+            seed=config["seed"],
+            model=config["model"],
+            dataset=config["dataset"],
+            data_dir=config["data_dir"],
+            batch_size=settings.batch_size,
+            length=settings.length,
+            optimiser=settings.optimiser_spec,
+            debug=config["debug"],
+        )
+
+    def _start(self, crew: Crew, build: Build, *, recorded: bool = False, on_notice: Any = None) -> Remote:
+        own = self.frameworks[build.framework]
+        others = [framework for name, framework in self.frameworks.items() if name != build.framework]
+        strangers = {package for framework in others for package in framework["packages"]} - set(own["packages"])
+        build = replace(build, strangers=sorted(strangers))
+        if recorded:
+            build = replace(build, record=self.record, results_dir=str(self.folder))
+        cache = self.config["compile_cache"]
+        variables = environment(build.threads, build.device, build.precision, os.environ, cache)
+        self.started = True
+        worker = crew.start(worker_command(self.root), variables, build.framework, on_notice)
+        if recorded:
+            self.recorded = worker
+        worker.send(build)
+        return worker
+
+    def _results(self) -> list[dict[str, Any]]:
+        """The results table that W&B shows; none is made for a run that nobody tracks."""
+        if self.config["wandb"]["mode"] == "disabled":
+            return []
+        from bench.table import result_rows  # here, after the measuring, because it loads pandas
+
+        return result_rows(self.record)

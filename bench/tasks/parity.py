@@ -1,0 +1,154 @@
+"""task=parity: do two frameworks compute the same thing from the same weights and the same batches?
+
+Two workers at once, one for each framework: each traces what it computes, takes some optimiser steps and traces again;
+the traces are compared (bench/measure/agreement.py), and a certificate is kept. Not compared: speed, and dropout, whose
+random numbers differ: the networks are built at dropout 0.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import certificate, machine
+from bench.records import write_certificate
+from bench.tasks.context import Context
+from bench.tasks.settings import Common
+from bench.tasks.task import Task
+from bench.workers.protocol import Finish, Trace
+from bench.workers.remote import RunEnded
+from ssm.checks import check_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Common):
+    """conf/task/parity.yaml. steps: of the optimiser, after which the parameters are compared again."""
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("task.steps", self.steps)
+
+
+def run(context: Context) -> None:
+    """Certifies with the run's own settings; the run fails where the frameworks differ."""
+    if missing := lacking(context):
+        raise ValueError(f"task=parity: compares two frameworks, but {missing}; run pip install -e .")
+    made = certify(context, context.settings, recorded=True)
+    context.record["certificate"] = certificate.for_record(made)
+    if not made["passed"]:
+        raise RunEnded("failed", differences(made))
+
+
+def certify(context: Context, settings: Settings, recorded: bool) -> dict[str, Any]:
+    """Has both frameworks trace what they compute, compares that, and writes the certificate.
+
+    recorded: whether the run's own framework's worker stands for the run. Raises RunEnded where one does not reach its
+    end, or where one diverged and the other did not.
+    """
+    model = {**context.build.model, "dropout": 0.0}  # random numbers differ between frameworks
+    own = context.build.framework
+    with tempfile.TemporaryDirectory(prefix="ssm-bench-") as folder:
+        paths = {name: Path(folder) / f"{name}.npz" for name in context.frameworks}
+        workers = {}
+        for name, framework in context.frameworks.items():
+            build = context.build_of(settings, framework=name, compile=framework["compile"], model=model)
+            workers[name] = context.start(build, recorded=recorded and name == own)
+        for name, worker in workers.items():  # side by side, as nothing is timed
+            worker.send(Trace(str(paths[name]), settings.steps))
+            worker.send(Finish())
+        ended = {}
+        for name, worker in workers.items():
+            try:
+                for _ in ("Build", "Trace", "Finish"):
+                    worker.receive()
+            except RunEnded as error:
+                ended[name] = error
+        if ended:
+            raise _unfinished(ended, all_ended=len(ended) == len(workers))
+        return _compared(context, settings, paths)
+
+
+def key(context: Context, settings: Settings) -> str:
+    """Of the certificate that these settings, versions and code would make."""
+    build = context.build
+    return certificate.certificate_key(
+        model=build.model,
+        sizes=context.sizes,
+        precision=build.precision,
+        optimiser={**settings.optimiser, "clip_norm": settings.clip_norm},
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        compile={name: framework["compile"] for name, framework in context.frameworks.items()},
+        device=build.device,
+        code=_code(context),
+        versions=_versions(context),
+    )
+
+
+def lacking(context: Context) -> str | None:
+    """Which framework cannot be compared, and why; None where all can."""
+    for name, framework in context.frameworks.items():
+        missing = [one for one, version in machine.package_versions(framework["packages"]).items() if version is None]
+        if missing:
+            return f"{name} is not whole here ({', '.join(missing)} not installed)"
+    return None
+
+
+def differences(made: Mapping[str, Any]) -> str:
+    """The groups of tensors that are out of bounds, and their worst tensor. In a file, null is not finite."""
+    worse = []
+    for group, entry in made["errors"].items():
+        error = math.inf if entry["error"] is None else entry["error"]
+        if not error <= entry["bound"]:
+            size = f"{error:.1e} > {entry['bound']:.0e}" if math.isfinite(error) else "not finite"
+            worse.append(f"{group} {size} ({entry['worst']})")
+    return "the frameworks differ: " + "; ".join(worse)
+
+
+def _compared(context: Context, settings: Settings, paths: Mapping[str, Path]) -> dict[str, Any]:
+    first, second = sorted(paths)
+    compared = {
+        "model": {**context.build.model, "dropout": 0.0},
+        "dataset": dict(context.build.dataset),
+        "task": {**vars(settings), "optimiser": dict(settings.optimiser)},
+        "seed": context.build.seed,
+    }
+    made = certificate.make(
+        paths[first],
+        paths[second],
+        key=key(context, settings),
+        model=context.build.model["name"],
+        config=compared,
+        precision=context.build.precision,
+        code=_code(context),
+        versions=_versions(context),
+        machine=context.record["machine"],
+    )
+    write_certificate(made, context.results_dir)
+    return made
+
+
+def _unfinished(ended: Mapping[str, RunEnded], all_ended: bool) -> RunEnded:
+    said = "; ".join(f"{name}: {error}" for name, error in ended.items())
+    if not all_ended and {error.status for error in ended.values()} == {"diverged"}:
+        return RunEnded("failed", f"the frameworks differ: one diverged and the other did not; {said}")
+    first = next(iter(ended.values()))
+    return RunEnded(first.status, said, first.trace)
+
+
+def _versions(context: Context) -> dict[str, str]:
+    packages = {package for framework in context.frameworks.values() for package in framework["packages"]}
+    return {name: str(version) for name, version in machine.package_versions(sorted(packages)).items()}
+
+
+def _code(context: Context) -> str:
+    return machine.code_hash(context.root / name for name in machine.CERTIFIED)
+
+
+TASK = Task(Settings, run)

@@ -1,0 +1,91 @@
+"""What every task is told, and how a task's settings come from its YAML group: by name, each checked, none unknown.
+
+A refusal is a ValueError with the setting's name, the value given, the rule and the fix.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, Self
+
+from bench.framework import OptimiserSpec
+from ssm.checks import check_choice, check_number, check_whole
+
+Rule = Callable[[str, object], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Of every task: what is built, and with which batches. length: None is the data's own."""
+
+    name: str
+    batch_size: int
+    length: int | None
+    optimiser: Mapping[str, float]
+    clip_norm: float | None
+
+    def __post_init__(self) -> None:
+        check_whole("task.batch_size", self.batch_size)
+        optional(check_whole)("task.length", self.length)
+        optional(partial(check_number, low=0.0, open_low=True))("task.clip_norm", self.clip_norm)
+        group("task.optimiser", self.optimiser)
+        apply("task.optimiser.", self.optimiser, _OPTIMISER)
+        assert self.optimiser_spec
+
+    @property
+    def optimiser_spec(self) -> OptimiserSpec:
+        return OptimiserSpec(**self.optimiser, clip_norm=self.clip_norm)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """From a task's group of the configuration."""
+        named("task.", settings, [each.name for each in fields(cls)])
+        return cls(**settings)
+
+
+def named(prefix: str, settings: Mapping[str, Any], names: Collection[str]) -> None:
+    """Refuses a setting that is not one of `names`, and one of them that is missing."""
+    for name, value in settings.items():
+        if name not in names:
+            close = difflib.get_close_matches(str(name), list(names), n=1)
+            fix = f"did you mean {prefix}{close[0]}?" if close else f"choose from {', '.join(sorted(names))}."
+            raise ValueError(f"{prefix}{name}={value!r}: is not a setting; {fix}")
+    for name in names:
+        if name not in settings:
+            raise ValueError(f"{prefix}{name}: is missing; give {prefix}{name}=..., do not remove it with ~.")
+
+
+def apply(prefix: str, settings: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
+    """Each setting by its rule; one that has no rule, or that is missing, is refused."""
+    named(prefix, settings, rules)
+    for name, rule in rules.items():
+        rule(prefix + name, settings[name])
+
+
+def optional(rule: Rule) -> Rule:
+    return lambda name, value: None if value is None else rule(name, value)
+
+
+def group(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name}={value!r}: is a group of settings; give {name}.<setting>=<value> instead.")
+
+
+def choices(name: str, value: object, choices: Collection[str], example: str) -> None:
+    """Refuses what is not a list of some of `choices`, each once."""
+    if not isinstance(value, list) or not value or len(set(map(str, value))) < len(value):
+        raise ValueError(f"{name}={value!r}: must be a list of {example}s, each once; set {name}=[{next(iter(choices))}].")
+    for one in value:
+        check_choice(name, one, choices)
+
+
+_RATE = partial(check_number, low=0.0)
+_MOMENT = partial(check_number, low=0.0, high=1.0, open_high=True)
+_OPTIMISER: dict[str, Rule] = {
+    **{name: _RATE for name in ("rate", "ssm_rate", "weight_decay")},
+    **{name: _MOMENT for name in ("beta1", "beta2")},
+    "eps": partial(check_number, low=0.0, open_low=True),
+}
