@@ -39,7 +39,7 @@ def worker() -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     import importlib
 
-    from bench.worker import start
+    from bench.workers.worker import start
 
     return start(lambda framework: importlib.import_module(f"models_{framework}.adapter").adapter)
 

@@ -45,6 +45,14 @@ class Endless(NumpyTrainer):
         return super().train_step(batch, scale)
 
 
+class Twenty(NumpyTrainer):
+    """A step takes 20 ms."""
+
+    def train_step(self, batch: Any, scale: float) -> Any:
+        time.sleep(0.02)
+        return super().train_step(batch, scale)
+
+
 class Deadly(NumpyTrainer):
     """Its third step is its process's last; how, the variable DEATH says: a signal's number."""
 
@@ -63,7 +71,7 @@ class Greedy(NumpyTrainer):
         return super().train_step(batch, scale)
 
 
-TRAINERS = {trainer.__name__: trainer for trainer in (NumpyTrainer, Careless, Talkative, Endless, Deadly, Greedy)}
+TRAINERS = {trainer.__name__: trainer for trainer in (NumpyTrainer, Careless, Talkative, Endless, Twenty, Deadly, Greedy)}
 
 
 def adapter(hardware: str, **settings: Any) -> NumpyAdapter:
