@@ -11,12 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from bench.records import plain
+from bench.workers.children import Child
 
 MODES = ("disabled", "offline", "online")
 START_SECONDS = 60.0
@@ -52,9 +49,7 @@ class Tracker:
         self.folder = Path(results_dir).resolve()
         self.start_seconds, self.finish_seconds = start_seconds, finish_seconds
         self.notes: list[str] = []
-        self._child: subprocess.Popen[str] | None = None
-        self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self._outgoing: queue.Queue[str | None] = queue.Queue()
+        self._child: Child | None = None
 
     def start(self, config: Mapping[str, Any], name: str | None = None) -> None:
         """Start the W&B run and wait for it (start_seconds at most): its work is over before a timing."""
@@ -65,23 +60,12 @@ class Tracker:
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - close() does
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._child = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                text=True,
-                encoding="utf-8",
-                start_new_session=True,  # Ctrl-C is for the run, which then finishes its tracking itself
-            )
+            # Ctrl-C is for the run, which then finishes its tracking itself.
+            self._child = Child(command, environment, cwd=ROOT, stderr=self._errors, own_session=True)
         except OSError as error:
             self._fail(f"its process did not start: {error}")
             self._errors.close()
             return
-        threading.Thread(target=self._read_answers, args=(self._child,), daemon=True).start()
-        threading.Thread(target=self._write_calls, args=(self._child,), daemon=True).start()
         settings = {**self.settings, "name": self.settings.get("name") or name, "folder": str(self.folder)}
         self._call({"call": "start", "settings": settings, "config": plain(config)})
         self._wait_for("start", self.start_seconds)
@@ -109,12 +93,10 @@ class Tracker:
         child, self._child = self._child, None
         if child is None:
             return
-        self._outgoing.put(None)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=0.2 if self.notes else 10)
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is gone when all went well
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        child.hang_up()
+        with contextlib.suppress(TimeoutError):
+            child.wait(0.2 if self.notes else 10)
+        child.kill()  # with what it has started
         self._errors.close()
 
     def __enter__(self) -> Tracker:
@@ -127,20 +109,22 @@ class Tracker:
 
     def _call(self, message: Mapping[str, Any]) -> None:
         if self._child is not None:
-            self._outgoing.put(json.dumps(message))
+            self._child.send(json.dumps(message))
 
     def _wait_for(self, call: str, seconds: float) -> None:
         """Wait for the child's answer to `call`; failures of calls before it come back here too."""
         deadline = time.monotonic() + seconds
         while self._child is not None:
             try:
-                answer = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
+                line = self._child.receive(max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
                 self._fail(f"no answer to {call} within {seconds:g} s")
                 return
-            if answer is None:
+            if line is None:
                 self._fail(f"its process ended during {call}")
-            elif answer["error"] is not None:
+                return
+            answer = json.loads(line)
+            if answer["error"] is not None:
                 self._fail(f"{answer['call']}: {answer['error']}")
             elif answer["call"] == call:
                 return
@@ -154,18 +138,3 @@ class Tracker:
         self.notes.append(note)
         print(note, file=sys.stderr)
         self.close()
-
-    def _read_answers(self, child: subprocess.Popen[str]) -> None:
-        assert child.stdout is not None
-        with child.stdout as lines:
-            for line in lines:
-                self._answers.put(json.loads(line))
-        self._answers.put(None)
-
-    def _write_calls(self, child: subprocess.Popen[str]) -> None:
-        """Feeds the child; a child that is gone is noticed by its silence, not here."""
-        assert child.stdin is not None
-        with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
-            while (line := self._outgoing.get()) is not None:
-                pipe.write(line + "\n")
-                pipe.flush()

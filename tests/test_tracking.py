@@ -148,7 +148,7 @@ def test_logging_never_blocks_even_when_wandb_hangs(tmp_path, monkeypatch):
         for step in range(2000):
             tracker.log(step, {"loss": 0.1, "padding": "x" * 200})  # more than a pipe holds
         assert time.monotonic() - begin < 40  # of the 60 that each would take
-        child = tracker._child
+        child = tracker._child.process
         tracker.notes.append("leaving early")
     assert child is not None
     assert child.poll() is not None
