@@ -15,7 +15,7 @@ examples
   python run.py task=time model=dss framework=torch dataset=smnist    seconds a step, memory, throughput
   python run.py -m model=s4,dss,s5 framework=torch,jax task=time      a sweep: each run in its own process
   python run.py task=parity model=s5 precision=fp64                   do the frameworks agree?
-  python run.py task=time experiment=peer_smnist model=s4             a named set of settings
+  python run.py task=time experiment=time_784 model=s4             a named set of settings
   python run.py model=s5 model.n=32 task.epochs=3 seed=1              any setting by its name
 
 more

@@ -12,7 +12,7 @@ from bench.files import RecordError
 
 def line(implementation: str, round_number: int, step: list[float], peak: int = 10**6) -> dict:
     return {
-        **{"case": "peer_long", "round": round_number, "model": "s4", "framework": "torch", "commit": "0123456789"},
+        **{"case": "time_16384", "round": round_number, "model": "s4", "framework": "torch", "commit": "0123456789"},
         **{"implementation": implementation, "train_step_seconds": step, "forward_seconds": [0.5], "peak_bytes": peak},
     }
 
@@ -44,7 +44,7 @@ def test_ratios_are_formed_within_rounds():
 
 
 def test_a_round_without_ours_is_refused():
-    with pytest.raises(RecordError, match="peer_long s4 torch owner/name: round 2 holds no process of ssm-bench"):
+    with pytest.raises(RecordError, match="time_16384 s4 torch owner/name: round 2 holds no process of ssm-bench"):
         peers.comparison(LINES[:-1])
 
 
