@@ -182,7 +182,8 @@ def _check_framework(framework: Mapping[str, Any]) -> None:
     missing = missing_packages(framework)
     if missing:
         raise ValueError(
-            f"framework={framework['name']}: needs {', '.join(missing)}, not installed here; run pip install -e ."
+            f"framework={framework['name']}: needs {', '.join(missing)}, not installed here; "
+            'run pip install -e ".[bench]"'
         )
 
 

@@ -117,7 +117,7 @@ class _Run:
         """task=parity: both frameworks' traces compared; the record is that of the chosen framework."""
         missing = self._missing()
         if missing:
-            raise ValueError(f"task=parity: compares two frameworks, but {missing}; run pip install -e .")
+            raise ValueError(f'task=parity: compares two frameworks, but {missing}; run pip install -e ".[bench]"')
         with tempfile.TemporaryDirectory(prefix="ssm-bench-") as folder:
             traces = self._traces(Path(folder))
             own = traces[self.config["framework"]["name"]]
