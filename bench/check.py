@@ -22,14 +22,13 @@ from bench.choices import nearest
 from bench.framework import OptimiserSpec
 from bench.records import check_writable
 from bench.schedules import NAMES as SCHEDULES
-from bench.schema import PHASES
+from bench.schema import PHASES, PRECISIONS
 from bench.variables import refuse
 from datasets import registry
 from datasets.data import Description
 from ssm.checks import check_choice, check_flag, check_number, check_whole
 from ssm.network import NetworkOptions, network_options
 
-PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
 CERTIFICATES = ("auto", "require", "skip")
 WANDB_MODES = ("disabled", "offline", "online")
 

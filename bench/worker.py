@@ -94,7 +94,7 @@ def _run(
             traceback.print_exc()
         if interruption.reason is not None:  # the signal came out of a library as another exception
             return "interrupted", interruption.reason
-        message = str(error) or type(error).__name__
+        message = str(error).strip() or type(error).__name__
         return ("out_of_memory" if run.is_out_of_memory(error) else "failed"), message
     return "ok", None
 
