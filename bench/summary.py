@@ -19,7 +19,7 @@ def of_run(outcome: Outcome) -> str:
         lines += [wrapped(f"  {name:<16} {text}", " " * 17) for name, text in _figures(outcome.record)]
     if outcome.path is not None:
         line = f"  {'record':<16} {outcome.path}"
-        lines.append(line if len(line) <= WIDTH else f"  record\n{_below(str(outcome.path))}")
+        lines.append(line if len(line) <= WIDTH else f"  record\n    {outcome.path}")
     return "\n".join(lines)
 
 
@@ -28,10 +28,11 @@ def of_sweep(outcomes: Sequence[Outcome]) -> str:
     width = max(len(outcome.label) for outcome in outcomes)
     lines = [f"{'status':<14} {'run':<{width}}  record or reason"]
     for outcome in outcomes:
-        where = wrapped(str(outcome.message), "") if outcome.path is None else str(outcome.path)
+        where = str(outcome.message) if outcome.path is None else str(outcome.path)
         line = f"{outcome.status:<14} {outcome.label:<{width}}  {where}"
-        if len(line) > WIDTH or "\n" in line:
-            line = f"{outcome.status:<14} {outcome.label}\n{_below(where)}"
+        if len(line) > WIDTH or "\n" in line:  # a path stays whole on a line of its own, to be copied
+            below = f"    {where}" if outcome.path is not None else wrapped(textwrap.indent(where, "    "), "")
+            line = f"{outcome.status:<14} {outcome.label}\n{below}"
         lines.append(line)
     return "\n".join(lines)
 
@@ -40,11 +41,6 @@ def headline(outcome: Outcome) -> str:
     """'s4 torch digits train: ok', with the reason where it is another status."""
     reason = "" if outcome.message is None else f": {outcome.message}"
     return wrapped(f"{outcome.label}: {outcome.status}{reason}")
-
-
-def _below(text: str) -> str:
-    """What does not fit beside its label: a path whole on a line of its own, to be copied."""
-    return textwrap.indent(text, "    ")
 
 
 def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -86,9 +86,8 @@ def _one(shown: pd.DataFrame, width: int | None) -> str:
     """One table; the unit of a single measure stands in the heads of its figures."""
     if shown["measure"].nunique() > 1:
         return laid_out(shown, LAYOUT, width)
-    label = shown["measure"].iloc[0]
-    unit = UNIT.search(label)
-    heads = {name: f"{name} {unit[0] if unit else f'({label})'}" for name in FRAMEWORKS}
+    unit = UNIT.search(shown["measure"].iloc[0])
+    heads = {name: f"{name} {unit[0]}" if unit else name for name in FRAMEWORKS}
     layout = replace(LAYOUT, right=(*LAYOUT.right, *heads.values()))
     return laid_out(shown.rename(columns=heads), layout, width)
 

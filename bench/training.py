@@ -226,14 +226,15 @@ class _Training:
                 self.pending.clear()
             self._must_be_finite(loss, "loss", f"at step {len(self.losses)} of {self.steps}")
         if metrics:
-            self.bar.show(loss=f"{self.losses[-1]:.4f}", **self._shown(), rate=f"x{self.scale:.3g}")
+            self._show()
 
     def _report_epoch(self, epoch: int) -> None:
-        self.bar.show(loss=f"{self.losses[-1]:.4f}", **self._shown(), rate=f"x{self.scale:.3g}")
-        self.bar.report(f"epoch {epoch} of {math.ceil(self.steps / self.per_epoch)}: ", LEAST_SECONDS)
+        self._show()
+        self.bar.report(f"epoch {epoch} of {math.ceil(self.steps / self.per_epoch)}", LEAST_SECONDS)
 
-    def _shown(self) -> dict[str, str]:
-        return {"accuracy": f"{self.epochs[-1]['validation_accuracy']:.4f}"} if self.epochs else {}
+    def _show(self) -> None:
+        accuracy = {"accuracy": f"{self.epochs[-1]['validation_accuracy']:.4f}"} if self.epochs else {}
+        self.bar.show({"rate": f"x{self.scale:.3g}"}, loss=f"{self.losses[-1]:.4f}", **accuracy)
 
     def _validate(self, feed: _Feed, epoch: int, step: int, steps: int) -> None:
         loss, accuracy = self._evaluate(feed, f"validating after epoch {epoch}")

@@ -13,7 +13,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import TextIO, TypeVar
 
 from tqdm import tqdm
@@ -120,7 +120,7 @@ class Voice:
             while not end.wait(self.beat()):
                 pass
 
-        thread = threading.Thread(target=beats, daemon=True)
+        thread = threading.Thread(target=beats, name="progress", daemon=True)
         thread.start()
         try:
             yield
@@ -183,10 +183,10 @@ class Counter:
     def close(self) -> None:
         self.bar.close()
 
-    def show(self, **figures: str) -> None:
-        """Figures that stand behind the count from now on."""
+    def show(self, beside: Mapping[str, str], **figures: str) -> None:
+        """Figures that stand behind the count from now on; `beside` them in the bar, where there is room for more."""
         self.figures = figures
-        self.bar.set_postfix(figures, refresh=False)
+        self.bar.set_postfix({**figures, **beside}, refresh=False)
 
     def restart(self) -> None:
         """The rate counts from here: what came before, such as compilation, does not come again."""
@@ -196,28 +196,30 @@ class Counter:
         """Whether a line is; a look at the clock, and no more."""
         return self.lines and self.voice.due(seconds)
 
-    def report(self, before: str = "", seconds: float = STEADY_SECONDS) -> None:
+    def report(self, count: str = "", seconds: float = STEADY_SECONDS) -> None:
         """The count as a line where one is due."""
         if self.due(seconds):
-            self.voice.say(before + self.text())
+            self.voice.say(self.text(count))
 
-    def text(self) -> str:
-        """'step 57 of 400, loss 0.5123, 3.1 steps/s, 1:50 left'."""
+    def text(self, count: str = "") -> str:
+        """'step 57 of 400, loss 0.5123, 3.1 steps/s, 1:50 left'. count: stands in the place of 'step 57 of 400'."""
         total = self._total or None
-        if self.unit == "B":
-            count = f"{self.done / 1e6:,.1f}" + (f" of {total / 1e6:,.1f} MB" if total else " MB")
-        else:
-            count = f"{self.unit} {self.done:,}" + (f" of {total:,}" if total else "")
+        count = count or self._count(total)
         parts = [f"{self.name}: {count}" if self.name else count]
         parts += [f"{name} {value}" for name, value in self.figures.items()]
         done, seconds = self.done - self._from, self.voice.now() - self._since
         if done > 0 and seconds > 0:
             rate = done / seconds
-            count = f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
-            parts.append(f"{rate / 1e6:.1f} MB/s" if self.unit == "B" else f"{count} {self.unit}s/s")
+            each = f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+            parts.append(f"{rate / 1e6:.1f} MB/s" if self.unit == "B" else f"{each} {self.unit}s/s")
             if total:
                 parts.append(f"{duration((total - self.done) / rate)} left")
         return ", ".join(parts)
+
+    def _count(self, total: int | None) -> str:
+        if self.unit == "B":
+            return f"{self.done / 1e6:,.1f}" + (f" of {total / 1e6:,.1f} MB" if total else " MB")
+        return f"{self.unit} {self.done:,}" + (f" of {total:,}" if total else "")
 
 
 def items(source: Iterable[ItemT], name: str, total: int | None = None, unit: str = "item") -> Iterator[ItemT]:
