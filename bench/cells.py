@@ -50,16 +50,16 @@ MEASURES = {
         Measure("forward", "forward (ms)", "timing.forward_seconds", 1e3),
         Measure("recurrent_step", "recurrent step (ms)", "timing.recurrent_step_seconds", 1e3),
         Measure("compile", "compile (s)", "timing.compile_seconds"),
-        Measure("peak", "peak memory, whole process (MB)", "memory.peak_bytes", 1e-6),
-        Measure("compiled", "compiler's memory estimate (MB)", "memory.compiled_bytes", 1e-6, compared=False),
+        Measure("peak", "peak memory (MB)", "memory.peak_bytes", 1e-6),
+        Measure("compiled", "compiler's estimate (MB)", "memory.compiled_bytes", 1e-6, compared=False),
         Measure("throughput", "samples/s", "throughput.samples_per_second", compared=False),
     ),
     "train": (
         Measure("test", "test accuracy (%)", "accuracy.test", 100, compared=False),
         Measure("validation", "validation accuracy (%)", "accuracy.validation", 100, compared=False),
         Measure("epoch", "an epoch (s)", "curve.epochs"),
-        Measure("data", "loading and waiting for data (% of the time with the steps)", "ledger", 100, compared=False),
-        Measure("peak", "peak memory, whole process (MB)", "memory.peak_bytes", 1e-6),
+        Measure("data", "waiting for data (%)", "ledger", 100, compared=False),
+        Measure("peak", "peak memory (MB)", "memory.peak_bytes", 1e-6),
     ),
 }
 

@@ -123,7 +123,7 @@ def has_nvidia_gpu() -> bool:
     if tool is None:
         return False
     try:
-        listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20)
+        listed = subprocess.run([tool, "-L"], capture_output=True, encoding="utf-8", errors="replace", timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return listed.returncode == 0 and "GPU " in listed.stdout

@@ -24,11 +24,14 @@ class RecordError(ValueError):
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` (UTF-8) to `path`, whole or not at all, in a folder made if absent. Raises RecordError."""
+    """Write `text` to `path` as UTF-8, whole or not at all, in a folder made if absent. Raises RecordError.
+
+    Bytes of a file's name that the locale could not read become \\udcxx, which JSON reads back.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_and_sync(temporary, text.encode("utf-8"))
+        _write_and_sync(temporary, text.encode("utf-8", "backslashreplace"))
         os.replace(temporary, path)
     except OSError as error:
         _remove(temporary)

@@ -32,6 +32,7 @@ from bench.records import (
     write_record,
 )
 from bench.variables import compared, stated
+from datasets.progress import VOICE
 
 Config = dict[str, Any]
 
@@ -53,12 +54,20 @@ def label(config: Mapping[str, Any]) -> str:
     return " ".join(str(group.get("name")) if isinstance(group, Mapping) else str(group) for group in groups)
 
 
+def title(config: Mapping[str, Any]) -> str:
+    """The label behind the job's number in its sweep: '3/12 s4 torch digits train'."""
+    return f"{VOICE.number} {label(config)}".strip()
+
+
+@VOICE.beating()
 def launch(config: Config, root: Path) -> Outcome:
     """Runs one configuration in its own process. ValueError, before any long work, for what the user mends.
 
     Ctrl-C ends the run with a record that says so, and an Outcome with status interrupted.
     """
-    checked = check(config)
+    VOICE.title = title(config)
+    with VOICE.during("checking the settings and the data"):
+        checked = check(config)
     code = machine.code_state(root)
     folder = Path(config["results_dir"])
     record = new_record(
@@ -74,7 +83,7 @@ def launch(config: Config, root: Path) -> Outcome:
     if config["resume"]:
         done = find_done(folder, record)
         if done is not None:
-            return Outcome(label(config), "skipped", "done before", done, read_record(done))
+            return Outcome(title(config), "skipped", "done before", done, read_record(done))
     run = _Run(config, checked, root, record)
     try:
         record = run.parity() if config["task"]["name"] == "parity" else run.measure()
@@ -85,8 +94,8 @@ def launch(config: Config, root: Path) -> Outcome:
             write_record(record, folder)
         record = read_record(path)
     except RecordError as error:  # the folder took files when the run began: a full disk, say
-        return Outcome(label(config), "failed", str(error), None)
-    return Outcome(label(config), record["status"], record["message"], folder / f"{record['id']}.json", record)
+        return Outcome(title(config), "failed", str(error), None)
+    return Outcome(title(config), record["status"], record["message"], folder / f"{record['id']}.json", record)
 
 
 def _data(checked: Checked) -> dict[str, Any]:
@@ -112,7 +121,7 @@ class _Run:
             self.record["certificate"] = certificate.for_record(found)
             if note is not None:
                 self.record["notes"].append(note)
-                print(f"note: {note}", file=sys.stderr)
+                VOICE.say(f"note: {note}")
         return self._work([self.record], self.folder, [None])[0]
 
     def parity(self) -> dict[str, Any]:
@@ -150,7 +159,7 @@ class _Run:
             return None, f"no certificate: {missing}"
         if found is None:
             names = " and ".join(sorted(self.frameworks))
-            print(f"certificate: checking that {names} agree ...", file=sys.stderr)
+            VOICE.say(f"certificate: checking that {names} agree ...")
             with tempfile.TemporaryDirectory(prefix="ssm-bench-") as folder:
                 traces = self._traces(Path(folder))
                 if (unfinished := certificate.unfinished(traces)) is not None:
@@ -253,7 +262,8 @@ class _Run:
         KeyboardInterrupt, once the records are written, where Ctrl-C ended the runs.
         """
         starts = [self._start(record, folder, trace) for record, trace in zip(records, traces, strict=True)]
-        endings = run_workers(starts)
+        with VOICE.during(None):
+            endings = run_workers(starts)
         paths = [folder / f"{record['id']}.json" for record in records]
         for path, record, ending in zip(paths, records, endings, strict=True):
             if not path.exists():
@@ -269,6 +279,7 @@ class _Run:
         strangers = {package for framework in others for package in framework["packages"]}
         job = {
             "record": record,
+            "title": title(record["config"]),
             "results_dir": str(folder),
             "trace": None if trace is None else str(trace),
             "strangers": sorted(strangers - set(own["packages"])),

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any
 
 from bench.records import plain
+from datasets.progress import VOICE
 
 MODES = ("disabled", "offline", "online")
 START_SECONDS = 60.0
@@ -154,7 +155,7 @@ class Tracker:
         said = f" ({lines[-1][:300]})" if lines else ""
         note = f"wandb ({self.settings['mode']}) failed, the record is not affected: {what}{said}"
         self.notes.append(note)
-        print(note, file=sys.stderr)
+        VOICE.say(note)
         self.close()
 
     def _read_answers(self, child: subprocess.Popen[str]) -> None:

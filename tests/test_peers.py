@@ -39,7 +39,9 @@ def test_ratios_are_formed_within_rounds():
     assert frame["forward"].tolist() == [[1.0, 1.0]]
     assert frame[["seconds", "ours_seconds", "peak", "ours_peak"]].to_numpy().tolist() == [[8.0, 3.0, 4e7, 2e7]]
     text = peers.markdown(frame)
-    assert "owner/name@0123456 " in text
+    assert "Commits: owner/name@0123456." in text
+    assert "| owner/name     |          8 / 3 | 2.8 (2.5 to 3.0) |" in text
+    assert "| owner/name     |       40 |        20 |      2.0 |" in text  # megabytes
     assert "2.8 (2.5 to 3.0)" in text
 
 
@@ -74,7 +76,7 @@ def test_a_document_s_table_is_made_anew_and_checked(tmp_path, capsys):
     assert peers.main([*words, "--check"]) == 1
     assert "old" in document.read_text()
     assert peers.main(words) == 0
-    assert document.read_text().startswith("before\n<!-- peers -->\n\n| case")
+    assert document.read_text().startswith("before\n<!-- peers -->\n\nTrain step and forward, case peer_long:")
     assert document.read_text().endswith("<!-- /peers -->\nafter\n")
     assert peers.main([*words, "--check"]) == 0
     document.write_text("no marker\n")

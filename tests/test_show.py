@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import composed
+from commands import composed, joined
 from matplotlib import image
 
 from bench import pictures, show
@@ -204,7 +204,7 @@ def test_refusals_are_one_message(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert show.main(words.split()) == 2
-    message = capsys.readouterr().err
+    message = joined(capsys.readouterr().err)
     assert len(message.splitlines()) == 1
     assert not [part for part in REFUSED[words] if part not in message], message
     assert list(tmp_path.iterdir()) == []
