@@ -76,7 +76,7 @@ def test_a_document_s_table_is_made_anew_and_checked(tmp_path, capsys):
     assert peers.main([*words, "--check"]) == 1
     assert "old" in document.read_text()
     assert peers.main(words) == 0
-    assert document.read_text().startswith("before\n<!-- peers -->\n\nTrain step and forward, case peer_long:")
+    assert document.read_text().startswith("before\n<!-- peers -->\n\nTrain step and forward, case time_16384:")
     assert document.read_text().endswith("<!-- /peers -->\nafter\n")
     assert peers.main([*words, "--check"]) == 0
     document.write_text("no marker\n")
