@@ -31,13 +31,14 @@ from typing import Any
 
 import numpy as np
 
-from datasets import archives, cache, characters
-from datasets.archives import Archive
-from datasets.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.data import DataError, Dataset, Description, Split
+from datasets.files import archives, characters
+from datasets.files.archives import Archive
+from datasets.parts.splits import cut_validation, validation_count
 from datasets.settings import choice, refuse_unknown, validation_fraction
-from datasets.splits import cut_validation, validation_count
-from datasets.stored import Stored
+from datasets.store import cache
+from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
+from datasets.store.stored import Stored
 
 REVIEWS = 12_500  # a part and class
 VOCABULARY = 135

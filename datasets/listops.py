@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from datasets import listops_generator, sources
-from datasets.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.data import PADDING, DataError, Dataset, Description, Split
-from datasets.listops_generator import CLOSE, END_OF_SEQUENCE, MAX, MED, MIN, SM, SYMBOLS, ZERO
+from datasets.files import sources
+from datasets.generators import listops as listops_generator
+from datasets.generators.listops import CLOSE, END_OF_SEQUENCE, MAX, MED, MIN, SM, SYMBOLS, ZERO
 from datasets.settings import choice, refuse_unknown, whole_number
-from datasets.stored import Stored
+from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
+from datasets.store.stored import Stored
 
 LENGTH = 2048
 CLASSES = 10

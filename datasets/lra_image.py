@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import cifar_files, images
 from datasets.data import Dataset, Description
-from datasets.images import Protocol
+from datasets.files import cifar
+from datasets.parts import images
+from datasets.parts.images import Protocol
 
 _MEAN, _STD = (122.6 / 255.0,), (61.0 / 255.0,)
 PROTOCOLS = {
@@ -25,22 +26,22 @@ PROTOCOLS = {
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    return images.describe("lra_image", settings, cifar_files.GREY_SIZES, PROTOCOLS)
+    return images.describe("lra_image", settings, cifar.GREY_SIZES, PROTOCOLS)
 
 
 def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """In the order of their numbers."""
-    return cifar_files.CLASSES
+    return cifar.CLASSES
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
     """Find or fetch CIFAR-10, check it and prepare its greys; DataError if that fails."""
     description = describe(settings)
-    cifar_files.prepared(data_dir, grey=True)
+    cifar.prepared(data_dir, grey=True)
     return description
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 1024, 1)."""
     description = describe(settings)
-    return images.dataset(description, settings, PROTOCOLS, cifar_files.prepared(data_dir, grey=True), seed)
+    return images.dataset(description, settings, PROTOCOLS, cifar.prepared(data_dir, grey=True), seed)

@@ -19,14 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from datasets import archives, cache, wav_files
-from datasets.archives import Archive
-from datasets.cache import Prepared, Recipe
 from datasets.data import DataError, Dataset, Description, Split
+from datasets.files import archives, wav
+from datasets.files.archives import Archive
+from datasets.files.wav import SCALE, Form
+from datasets.parts.speech import assembled, listed, random_tenth
 from datasets.settings import choice, number_choice, refuse_unknown
-from datasets.speech_protocols import assembled, listed, random_tenth
-from datasets.stored import Stored
-from datasets.wav_files import SCALE, Form
+from datasets.store import cache
+from datasets.store.cache import Prepared, Recipe
+from datasets.store.stored import Stored
 
 _NAME = "nsynth"
 _RATE, _SECONDS = 16_000, 4
@@ -77,7 +78,7 @@ def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _notes(length: int, data_dir: Path) -> Prepared:
     """arrays, by path in ascending order: samples int16 (N, length, 1), labels uint8 (N,), parts uint8 (N,)."""
-    recipe = Recipe(_NAME, {"length": length}, [__file__, wav_files.__file__])
+    recipe = Recipe(_NAME, {"length": length}, [__file__, wav.__file__])
     if not any(_traces(part, data_dir) for part in _PARTS) and cache.kept(recipe, data_dir):
         source = None
     else:
@@ -95,7 +96,7 @@ def _notes(length: int, data_dir: Path) -> Prepared:
             parts += [_PARTS.index(part)] * len(own)
         samples = cache.new_array(into, "samples", np.int16, (len(paths), length, 1))
         form = Form(_RATE, _SECONDS * _RATE, shorter=False, fix="unpack the published archive again")
-        _, checksum = wav_files.fill(samples, paths, form, _NAME)
+        _, checksum = wav.fill(samples, paths, form, _NAME)
         samples.flush()
         np.save(into / "labels.npy", np.array(labels, np.uint8))
         np.save(into / "parts.npy", np.array(parts, np.uint8))

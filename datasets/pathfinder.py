@@ -1,7 +1,7 @@
 """Pathfinder of the Long Range Arena, 32 x 32: do both discs lie on one dashed path? 1,024 steps of one value.
 
 The rows of an image one after another. Read from the published folders, or generated in their style (see
-pathfinder_generator.py). 80 % train, 10 % validation, 10 % test. Protocols:
+generators/pathfinder.py). 80 % train, 10 % validation, 10 % test. Protocols:
 
 - default: values in [-1, 1]; the official loader's test part, and validation cut from the rest with the run's seed;
 - official (state-spaces/s4): values in [0, 1], as its configuration has them since its version 4 (before, and in its
@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from datasets import pathfinder_files, pathfinder_generator, sources
-from datasets.cache import Prepared, Recipe, new_array, progress
 from datasets.data import Dataset, Description, Split
+from datasets.files import pathfinder as pathfinder_files
+from datasets.files import sources
+from datasets.generators import pathfinder as pathfinder_generator
+from datasets.parts.splits import cut_validation, torch_permutation
 from datasets.settings import choice, refuse_unknown, whole_number
-from datasets.splits import cut_validation, torch_permutation
-from datasets.stored import Stored
+from datasets.store.cache import Prepared, Recipe, new_array, progress
+from datasets.store.stored import Stored
 
 # What is subtracted from a value in [0, 1], and what that is divided by.
 PROTOCOLS = {"default": (0.5, 0.5), "official": (0.0, 1.0), "s5": (0.5, 0.5)}

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import images, mnist_files
 from datasets.data import Dataset, Description
-from datasets.permutations import PERMUTATIONS
+from datasets.files import mnist
+from datasets.parts import images
+from datasets.parts.permutations import PERMUTATIONS
 from datasets.settings import choice, required
 from datasets.smnist import PROTOCOLS as SMNIST_PROTOCOLS
 
@@ -22,7 +23,7 @@ _ORDERS = {"default": "random42", "official": "bit_reversal", "s5": "bit_reversa
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    description = images.describe("pmnist", settings, mnist_files.SIZES, PROTOCOLS, "permutation")
+    description = images.describe("pmnist", settings, mnist.SIZES, PROTOCOLS, "permutation")
     _permutation(settings, description.protocol)
     return description
 
@@ -30,15 +31,15 @@ def describe(settings: Mapping[str, Any]) -> Description:
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
     """Find or fetch the four MNIST files, check and prepare them; DataError if that fails."""
     description = describe(settings)
-    mnist_files.prepared(data_dir)
+    mnist.prepared(data_dir)
     return description
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 784, 1)."""
     description = describe(settings)
-    order = PERMUTATIONS[_permutation(settings, description.protocol)](mnist_files.PIXELS)
-    return images.dataset(description, settings, PROTOCOLS, mnist_files.prepared(data_dir), seed, order)
+    order = PERMUTATIONS[_permutation(settings, description.protocol)](mnist.PIXELS)
+    return images.dataset(description, settings, PROTOCOLS, mnist.prepared(data_dir), seed, order)
 
 
 def _permutation(settings: Mapping[str, Any], protocol: str) -> str:

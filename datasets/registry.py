@@ -18,7 +18,7 @@ import numpy as np
 
 import datasets
 from datasets.data import Dataset, Description
-from datasets.stored import Stored
+from datasets.store.stored import Stored
 
 _FUNCTIONS = {"describe", "prepare", "load"}
 

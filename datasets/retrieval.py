@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from datasets import characters, sources
-from datasets.cache import Prepared, Recipe, fingerprint, new_array, prepared, progress
 from datasets.data import DataError, Dataset, Description, Split
+from datasets.files import characters, sources
 from datasets.settings import choice, refuse_unknown
-from datasets.stored import Stored
+from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, prepared, progress
+from datasets.store.stored import Stored
 
 LENGTH = 4000  # of a document
 DOCUMENTS = 2

@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import cifar_files, images
 from datasets.data import Dataset, Description
-from datasets.images import Protocol
+from datasets.files import cifar
+from datasets.parts import images
+from datasets.parts.images import Protocol
 
 _MEAN = (0.4914, 0.4822, 0.4465)
 _OFFICIAL_STD = (0.247, 0.243, 0.261)  # of all values of train, cut to three digits: .2470 .2435 .2616
@@ -33,22 +34,22 @@ PROTOCOLS = {
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    return images.describe("scifar10", settings, cifar_files.SIZES, PROTOCOLS)
+    return images.describe("scifar10", settings, cifar.SIZES, PROTOCOLS)
 
 
 def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """In the order of their numbers."""
-    return cifar_files.CLASSES
+    return cifar.CLASSES
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
     """Find or fetch CIFAR-10, check and prepare it; DataError if that fails."""
     description = describe(settings)
-    cifar_files.prepared(data_dir, grey=False)
+    cifar.prepared(data_dir, grey=False)
     return description
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 1024, 3)."""
     description = describe(settings)
-    return images.dataset(description, settings, PROTOCOLS, cifar_files.prepared(data_dir, grey=False), seed)
+    return images.dataset(description, settings, PROTOCOLS, cifar.prepared(data_dir, grey=False), seed)

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import images, mnist_files
 from datasets.data import Dataset, Description
-from datasets.images import Protocol
+from datasets.files import mnist
+from datasets.parts import images
+from datasets.parts.images import Protocol
 
 PROTOCOLS = {
     "default": Protocol(),
@@ -29,17 +30,17 @@ PROTOCOLS = {
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    return images.describe("smnist", settings, mnist_files.SIZES, PROTOCOLS)
+    return images.describe("smnist", settings, mnist.SIZES, PROTOCOLS)
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
     """Find or fetch the four MNIST files, check and prepare them; DataError if that fails."""
     description = describe(settings)
-    mnist_files.prepared(data_dir)
+    mnist.prepared(data_dir)
     return description
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 784, 1)."""
     description = describe(settings)
-    return images.dataset(description, settings, PROTOCOLS, mnist_files.prepared(data_dir), seed)
+    return images.dataset(description, settings, PROTOCOLS, mnist.prepared(data_dir), seed)

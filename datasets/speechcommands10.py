@@ -1,7 +1,7 @@
 """Speech Commands v0.02, ten of its words: a second of raw sound, 16,000 steps of one value.
 
 Parts by the official lists. The protocols official and s5 drop the clips that are shorter than a second (34,975 of the
-published ones are left) and cut the rest 70/15/15, each word alike. See speech_protocols.py for the others, and for
+published ones are left) and cut the rest 70/15/15, each word alike. See parts/speech.py for the others, and for
 the values.
 """
 
@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from datasets import speech_protocols
-from datasets.cache import Prepared
 from datasets.data import DataError, Dataset, Description
-from datasets.speech_files import LENGTH, WORDS_10
-from datasets.speech_protocols import Rows
+from datasets.files.speech_commands import LENGTH, WORDS_10
+from datasets.parts import speech
+from datasets.parts.speech import Rows
+from datasets.store.cache import Prepared
 
 _NAME = "speechcommands10"
 
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    return speech_protocols.describe(_NAME, WORDS_10, settings)
+    return speech.describe(_NAME, WORDS_10, settings)
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
@@ -34,7 +34,7 @@ def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 16000 or 8000, 1); the same for every seed."""
-    return speech_protocols.dataset(describe(settings), WORDS_10, stratified, data_dir)
+    return speech.dataset(describe(settings), WORDS_10, stratified, data_dir)
 
 
 def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ import pytest
 
 from datasets import imdb, registry
 from datasets.data import DataError, Dataset
-from datasets.stored import Stored
+from datasets.store.stored import Stored
 
 UNKNOWN, END = 1, 2
 REVIEWS = 4  # a part and class

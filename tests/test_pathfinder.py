@@ -19,8 +19,8 @@ import yaml
 from PIL import Image
 
 from datasets import DataError, pathfinder, registry
-from datasets.pathfinder_generator import draw, style
-from datasets.splits import torch_permutation
+from datasets.generators.pathfinder import draw, style
+from datasets.parts.splits import torch_permutation
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {

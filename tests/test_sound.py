@@ -17,8 +17,8 @@ from conftest import SHARED
 from sound_files import ALL, COUNTS, NSYNTH, PARTS, PER_WORD, REPEATED, TEN, made_speech, padded
 
 from datasets import registry
+from datasets.files.speech_commands import WORDS_10, WORDS_35
 from datasets.repeated_speechcommands10 import places
-from datasets.speech_files import WORDS_10, WORDS_35
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets import characters, imdb, registry, retrieval
+from datasets import imdb, registry, retrieval
+from datasets.files import characters
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data" / "aclImdb.tar.xz"
 REVIEWS = 4  # of each folder, where not all are read

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from datasets import archives, cache
-from datasets.archives import Archive
-from datasets.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.data import DataError
-from datasets.images import Sizes
+from datasets.files import archives
+from datasets.files.archives import Archive
+from datasets.parts.images import Sizes
+from datasets.store import cache
+from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
 
 RECORDS = 10_000  # a file
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

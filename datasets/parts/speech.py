@@ -22,17 +22,18 @@ from typing import Any
 
 import numpy as np
 
-from datasets import cache, speech_files, wav_files
-from datasets.cache import Prepared, Recipe
 from datasets.data import Dataset, Description, Split
+from datasets.files import speech_commands, wav
+from datasets.parts.splits import torch_permutation
 from datasets.settings import choice, number_choice, refuse_unknown
-from datasets.splits import torch_permutation
-from datasets.stored import Stored
+from datasets.store import cache
+from datasets.store.cache import Prepared, Recipe
+from datasets.store.stored import Stored
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # of train, validation and test
 
 PROTOCOLS = ("default", "official", "s5", "s4torch")
-RATES = (speech_files.RATE, speech_files.RATE // 2)
+RATES = (speech_commands.RATE, speech_commands.RATE // 2)
 _OFFICIAL_SCALE = 2.0**30
 _OFFICIAL_EPSILON = 1e-5
 _S4TORCH_SEED, _S4TORCH_FRACTION = 1234, 0.1
@@ -51,8 +52,8 @@ def dataset(
     description: Description, words: Sequence[str], official: Callable[[Prepared], Rows], data_dir: Path
 ) -> Dataset:
     """The three parts, inputs float32 (M, rate, 1); `official` is the split of the protocols official and s5."""
-    clips = speech_files.clips(words, data_dir)
-    shown = None if description.length == speech_files.LENGTH else np.arange(0, speech_files.LENGTH, 2)
+    clips = speech_commands.clips(words, data_dir)
+    shown = None if description.length == speech_commands.LENGTH else np.arange(0, speech_commands.LENGTH, 2)
     rows: Rows
     if description.protocol in ("official", "s5"):
         own = _standardised(words, clips, official, data_dir)
@@ -60,7 +61,7 @@ def dataset(
         scale: dict[str, Any] = {"divisor": _OFFICIAL_SCALE, "mean": own["mean"], "std": own["std"]}
     else:
         rows = random_tenth(len(clips.arrays["labels"])) if description.protocol == "s4torch" else listed(clips)
-        scale = {"divisor": wav_files.SCALE}
+        scale = {"divisor": wav.SCALE}
     labels = clips.arrays["labels"].astype(np.int32)
     samples = clips.arrays["samples"]
     return assembled(description, [Split(Stored(samples, own, order=shown, **scale), labels[own]) for own in rows])
@@ -101,7 +102,7 @@ def _standardised(
         return {"source": clips.notes["source"]}
 
     source = str(clips.notes["source"]).partition(":")[2][:12]
-    code = [__file__, inspect.getfile(official), speech_files.__file__, wav_files.__file__]
+    code = [__file__, inspect.getfile(official), speech_commands.__file__, wav.__file__]
     recipe = Recipe("speechcommands-official", {"words": list(words)}, code)
     return cache.prepared(recipe, data_dir, source, make).arrays
 

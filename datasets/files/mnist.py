@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from datasets import archives, cache, idx
-from datasets.cache import Prepared, Recipe, fingerprint, progress
 from datasets.data import DataError
-from datasets.images import Sizes
+from datasets.files import archives, idx
+from datasets.parts.images import Sizes
+from datasets.store import cache
+from datasets.store.cache import Prepared, Recipe, fingerprint, progress
 
 CLASSES = 10
 PIXELS = 28 * 28

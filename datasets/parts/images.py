@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from datasets.cache import Prepared
 from datasets.data import Dataset, Description, Split
+from datasets.parts.splits import cut_validation, torch_random_split, validation_count
 from datasets.settings import TENTH, choice, refuse_unknown, validation_fraction
-from datasets.splits import cut_validation, torch_random_split, validation_count
-from datasets.stored import Stored
+from datasets.store.cache import Prepared
+from datasets.store.stored import Stored
 
 
 @dataclass(frozen=True)
