@@ -1,100 +1,104 @@
-"""Images read pixel by pixel: what the MNIST and the CIFAR-10 sets share. It reads no file.
-
-A set's images lie in one array as their files have them, train before test. A protocol says how their values are scaled
-and which rows are train, validation and test; a published one has a split of its own, whatever the run's seed.
-"""
+"""Images read pixel by pixel, as a value that the MNIST and the CIFAR-10 sets differ in. It reads no file itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datasets.data import Dataset, Description, Split
-from datasets.parts.splits import cut_validation, torch_random_split, validation_count
-from datasets.settings import TENTH, choice, refuse_unknown, validation_fraction
-from datasets.store.cache import Prepared
+from datasets.files.images import Images
+from datasets.parts.protocols import Protocol, chosen
+from datasets.parts.splits import Cut, Parts
+from datasets.settings import choice, refuse_unknown, required, validation_fraction
 from datasets.store.stored import Stored
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """What was published: images of the two parts, pixels and channels of an image, classes."""
-
-    train: int
-    test: int
-    pixels: int
-    channels: int
-    classes: int
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """Values become (value / 255 - mean) / std, with one number or one a channel.
-
-    split_seed: of torch's random_split of train in 90 % and 10 %; None: cut with the run's seed. selects_on_test: there
-    is no split; all of train is trained on, and the test part is the validation part too.
+class Pixels:
+    """Values become (value / 255 - mean) / std, with one number or one a channel. order: the name of the order in which
+    the pixels are shown; None: row by row.
     """
 
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
-    split_seed: int | None = None
-    selects_on_test: bool = False
+    order: str | None = None
+
+    def of(self, pixels: np.ndarray, rows: np.ndarray, order: np.ndarray | None = None) -> Stored:
+        """Of pixels uint8 (N, L, C) the rows (M,), as the network sees them; step t shows pixel order[t] (L,)."""
+        return Stored(pixels, rows, 255.0, self.mean, self.std, order)
 
 
-def describe(
-    name: str, settings: Mapping[str, Any], sizes: Sizes, protocols: Mapping[str, Protocol], *further: str
-) -> Description:
-    """The set `name` by its settings protocol and validation_fraction; ValueError if they are senseless, or if there
-    are others than these and the `further` ones.
+ImageProtocol = Protocol[Cut | Parts, Pixels]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A data set of images: a catalogue entry whose describe, prepare and load are this value's.
+
+    images: the published ones. orders: by name, the orders of L pixels that the setting `permutation` may choose; a set
+    without any has no such setting.
     """
-    refuse_unknown(name, settings, {"protocol", "validation_fraction", *further})
-    chosen = choice(name, settings, "protocol", protocols)
-    protocol = protocols[chosen]
-    fixed = protocol.selects_on_test or protocol.split_seed is not None
-    cut = validation_count(sizes.train, validation_fraction(name, settings, chosen if fixed else None))
-    counts = {"train": sizes.train - cut, "validation": cut, "test": sizes.test}
-    if protocol.selects_on_test:
-        counts |= {"train": sizes.train, "validation": sizes.test}
-    return Description(
-        name,
-        sizes.pixels,
-        sizes.channels,
-        sizes.classes,
-        vocabulary=None,
-        counts=counts,
-        protocol=chosen,
-        selects_on_test=protocol.selects_on_test,
-    )
 
+    name: str
+    images: Images
+    protocols: Sequence[ImageProtocol]
+    orders: Mapping[str, Callable[[int], np.ndarray]] = field(default_factory=dict)
 
-def dataset(
-    description: Description,
-    settings: Mapping[str, Any],
-    protocols: Mapping[str, Protocol],
-    prepared: Prepared,
-    seed: int,
-    order: np.ndarray | None = None,
-) -> Dataset:
-    """The three parts of pixels uint8 (N, L, C) and labels uint8 (N,), train before test.
+    def describe(self, settings: Mapping[str, Any]) -> Description:
+        """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
+        refuse_unknown(self.name, settings, {"protocol", "validation_fraction"} | self._further)
+        protocol = chosen(self.name, settings, self.protocols)
+        fraction = validation_fraction(self.name, settings, protocol.name if protocol.split.fixed else None)
+        counts = protocol.split.counts(self.images.published, fraction)
+        self._order(settings, protocol)
+        return Description(
+            self.name,
+            self.images.pixels,
+            self.images.channels,
+            self.images.classes,
+            vocabulary=None,
+            counts=counts,
+            protocol=protocol.name,
+            selects_on_test=protocol.selects_on_test,
+        )
 
-    order (L,): step t shows pixel order[t]; None: row by row.
-    """
-    protocol = protocols[description.protocol]
-    pixels, labels = prepared.arrays["pixels"], prepared.arrays["labels"]
-    assert description.counts is not None
-    published = len(labels) - description.counts["test"]
-    test = np.arange(published, len(labels))
-    if protocol.selects_on_test:
-        train, validation = np.arange(published), test
-    elif protocol.split_seed is not None:
-        train, validation = torch_random_split(published, TENTH, protocol.split_seed)
-    else:
-        train, validation = cut_validation(published, validation_fraction(description.name, settings), seed)
-    parts = (
-        Split(Stored(pixels, rows, 255.0, protocol.mean, protocol.std, order), labels[rows].astype(np.int32))
-        for rows in (train, validation, test)
-    )
-    return Dataset(description, *parts)
+    def prepare(self, settings: Mapping[str, Any], data_dir: Path) -> Description:
+        """Find or fetch the images, check and prepare them; DataError if that fails."""
+        description = self.describe(settings)
+        self.images.prepared(data_dir)
+        return description
+
+    def load(self, settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
+        """The three parts, inputs float32 (M, L, C)."""
+        description = self.describe(settings)
+        protocol = chosen(self.name, settings, self.protocols)
+        arrays = self.images.prepared(data_dir).arrays
+        name = self._order(settings, protocol)
+        order = None if name is None else self.orders[name](self.images.pixels)
+        fraction = validation_fraction(self.name, settings)
+        parts = (
+            Split(protocol.values.of(arrays["pixels"], rows, order), arrays["labels"][rows].astype(np.int32))
+            for rows in protocol.split.rows(self.images.published, fraction, seed)
+        )
+        return Dataset(description, *parts)
+
+    @property
+    def _further(self) -> set[str]:
+        return {"permutation"} if self.orders else set()
+
+    def _order(self, settings: Mapping[str, Any], protocol: ImageProtocol) -> str | None:
+        """The order's name; a published protocol takes no other than its own."""
+        own = protocol.values.order
+        if not self.orders or required(self.name, settings, "permutation") is None:
+            return own
+        given = choice(self.name, settings, "permutation", self.orders)
+        if protocol.name != "default" and given != own:
+            raise ValueError(
+                f"dataset {self.name}: permutation={given!r} contradicts protocol={protocol.name}, which has {own}; "
+                "leave it null, or choose protocol=default"
+            )
+        return given

@@ -1,11 +1,77 @@
-"""Which sequences go to validation and to test: index arrays only, no data."""
+"""Which sequences go to validation and to test: index arrays only, no data.
+
+Parts and Cut are the two ways of a set that is published in parts, which follow one another in its arrays: `published`
+maps their names to numbers of sequences, in that order.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # of train, validation and test
 # Sets the random numbers of the validation cut apart from those of the batch order under the same seed.
 _VALIDATION_STREAM = 1
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Train and test as published; `validation` is the part of that name: "test" where the best epoch is chosen on it.
+
+    A fraction and a seed, which a Cut needs, have no effect.
+    """
+
+    validation: str = "validation"
+    fixed: ClassVar[bool] = True
+
+    @property
+    def selects_on_test(self) -> bool:
+        return self.validation == "test"
+
+    def counts(self, published: Mapping[str, int], fraction: float | None = None) -> dict[str, int]:
+        """Of the sequences in train, validation and test."""
+        own = {"train": "train", "validation": self.validation, "test": "test"}
+        return {part: published[name] for part, name in own.items()}
+
+    def rows(self, published: Mapping[str, int], fraction: float | None = None, seed: int = 0) -> Rows:
+        """Each ascending."""
+        own = _consecutive(published)
+        return own["train"], own[self.validation], own["test"]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Test as published; validation is cut from the published train part, with the run's seed, or by torch's
+    random_split with a seed that does not depend on it.
+    """
+
+    torch_seed: int | None = None
+    selects_on_test: ClassVar[bool] = False
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the run's settings decide nothing."""
+        return self.torch_seed is not None
+
+    def counts(self, published: Mapping[str, int], fraction: float) -> dict[str, int]:
+        """Of the sequences in train, validation and test; ValueError where one would have none."""
+        cut = validation_count(published["train"], fraction)
+        return {"train": published["train"] - cut, "validation": cut, "test": published["test"]}
+
+    def rows(self, published: Mapping[str, int], fraction: float, seed: int) -> Rows:
+        """Ascending, but torch's train and validation in the order in which it draws them."""
+        count, test = published["train"], _consecutive(published)["test"]
+        if self.torch_seed is None:
+            return *cut_validation(count, fraction, seed), test
+        return *torch_random_split(count, fraction, self.torch_seed), test
+
+
+def _consecutive(published: Mapping[str, int]) -> dict[str, np.ndarray]:
+    ends = np.cumsum(list(published.values()))
+    return {part: np.arange(end - published[part], end) for part, end in zip(published, ends, strict=True)}
 
 
 def validation_count(count: int, fraction: float) -> int:
