@@ -24,7 +24,6 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,10 @@ import numpy as np
 from datasets.data import DataError, Dataset, Description, Split
 from datasets.files import archives, characters
 from datasets.files.archives import Archive
-from datasets.parts.splits import cut_validation, validation_count
-from datasets.settings import choice, refuse_unknown, validation_fraction
+from datasets.parts.protocols import Protocol, chosen
+from datasets.parts.splits import Cut, Parts
+from datasets.parts.texts import Text
+from datasets.settings import refuse_unknown, validation_fraction
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.store.stored import Stored
@@ -64,46 +65,29 @@ ARCHIVE = Archive(
 )
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """length: its own; free: others may be chosen. masked: the network leaves the padding out."""
-
-    length: int = 4096
-    free: bool = False
-    selects_on_test: bool = True
-    masked: bool = True
-
-
-PROTOCOLS = {
-    "default": Protocol(free=True, selects_on_test=False),
-    "official": Protocol(free=True),
-    "s5": Protocol(),
-    "annotated": Protocol(length=2048, masked=False),
-}
+PROTOCOLS: tuple[Protocol[Cut | Parts, Text], ...] = (
+    Protocol("default", Cut(), Text(length=4096, free=True)),
+    Protocol("official", Parts(validation="test"), Text(length=4096, free=True)),
+    Protocol("s5", Parts(validation="test"), Text(length=4096)),
+    Protocol("annotated", Parts(validation="test"), Text(length=2048, masked=False)),
+)
 
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
     refuse_unknown("imdb", settings, {"protocol", "length", "validation_fraction"})
-    name = choice("imdb", settings, "protocol", PROTOCOLS)
-    protocol = PROTOCOLS[name]
-    length = characters.text_length("imdb", settings, protocol.length, protocol.free, name)
-    fraction = validation_fraction("imdb", settings, name if protocol.selects_on_test else None)
-    count = len(_CLASSES) * REVIEWS
-    if protocol.selects_on_test:
-        counts = {"train": count, "validation": count, "test": count}
-    else:
-        cut = validation_count(count, fraction)
-        counts = {"train": count - cut, "validation": cut, "test": count}
+    protocol = chosen("imdb", settings, PROTOCOLS)
+    length = protocol.values.chosen_length("imdb", settings, protocol.name)
+    fraction = validation_fraction("imdb", settings, protocol.name if protocol.split.fixed else None)
     return Description(
         "imdb",
         length,
         channels=1,
         classes=len(_CLASSES),
         vocabulary=VOCABULARY,
-        counts=counts,
-        padded=protocol.masked,
-        protocol=name,
+        counts=protocol.split.counts(_published(), fraction),
+        padded=protocol.values.masked,
+        protocol=protocol.name,
         selects_on_test=protocol.selects_on_test,
     )
 
@@ -120,13 +104,9 @@ def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     description = describe(settings)
     arrays = _prepared(description.length, data_dir).arrays
     tokens, labels = arrays["tokens"], arrays["labels"]
-    count = len(_CLASSES) * REVIEWS
-    test = np.arange(count, 2 * count)
-    if description.selects_on_test:
-        train, validation = np.arange(count), test
-    else:
-        train, validation = cut_validation(count, validation_fraction("imdb", settings), seed)
-    parts = (Split(Stored(tokens, rows), labels[rows].astype(np.int32)) for rows in (train, validation, test))
+    split = chosen("imdb", settings, PROTOCOLS).split
+    rows = split.rows(_published(), validation_fraction("imdb", settings), seed)
+    parts = (Split(Stored(tokens, own), labels[own].astype(np.int32)) for own in rows)
     return Dataset(description, *parts)
 
 
@@ -140,6 +120,10 @@ def text_of(settings: Mapping[str, Any], tokens: np.ndarray) -> str:
     """The review of tokens (l,), as far as they hold it."""
     describe(settings)
     return characters.read(tokens, ALPHABET)
+
+
+def _published() -> dict[str, int]:
+    return {part: len(_CLASSES) * REVIEWS for part in _PARTS}
 
 
 def _prepared(length: int, data_dir: Path) -> Prepared:

@@ -21,6 +21,9 @@ from datasets.data import PADDING, DataError, Dataset, Description, Split
 from datasets.files import sources
 from datasets.generators import listops as listops_generator
 from datasets.generators.listops import CLOSE, END_OF_SEQUENCE, MAX, MED, MIN, SM, SYMBOLS, ZERO
+from datasets.parts.protocols import Protocol, chosen
+from datasets.parts.splits import Parts
+from datasets.parts.texts import Text
 from datasets.settings import choice, refuse_unknown, whole_number
 from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.store.stored import Stored
@@ -29,7 +32,12 @@ LENGTH = 2048
 CLASSES = 10
 FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "basic_test.tsv"}
 FOLDERS = ("lra_release/lra_release/listops-1000", "listops-1000", "listops", "")
-PROTOCOLS = ("default", "official", "s5", "annotated")
+PROTOCOLS = (
+    Protocol("default", Parts(), Text(LENGTH)),
+    Protocol("official", Parts(), Text(LENGTH)),
+    Protocol("s5", Parts(), Text(LENGTH)),
+    Protocol("annotated", Parts(validation="test"), Text(LENGTH, masked=False)),
+)
 _HINT = f"put {', '.join(FILES.values())} of the Long Range Arena's lra_release.gz there"
 _CODE = [__file__, listops_generator.__file__]
 _NUMBERS = {symbol.encode(): number for number, symbol in enumerate(SYMBOLS) if number >= ZERO}
@@ -44,28 +52,25 @@ def describe(settings: Mapping[str, Any]) -> Description:
     source = choice("listops", settings, "source", sources.SOURCES)
     count = whole_number("listops", settings, "generated_count", least=50)
     whole_number("listops", settings, "generated_seed", least=0)
-    protocol = choice("listops", settings, "protocol", PROTOCOLS)
-    return _description(protocol, _generated_counts(count) if source == "generated" else None, source == "generated")
+    return _description(settings, _generated_counts(count) if source == "generated" else None, source == "generated")
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
     """Find the published files and check them, or generate the expressions; DataError if that fails."""
-    protocol = describe(settings).protocol
+    describe(settings)
     notes = _arrays(settings, data_dir).notes
-    return _description(protocol, notes["counts"], notes["generated"])
+    return _description(settings, notes["counts"], notes["generated"])
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs int32 (M, 2048). They are fixed, so that `seed` decides nothing."""
-    protocol = describe(settings).protocol
+    describe(settings)
     found = _arrays(settings, data_dir)
-    counts = found.notes["counts"]
-    description = _description(protocol, counts, found.notes["generated"])
-    ends = np.cumsum([counts[part] for part in FILES])
-    train, validation, test = (np.arange(end - counts[part], end) for part, end in zip(FILES, ends, strict=True))
+    counts = {part: found.notes["counts"][part] for part in FILES}
     tokens, targets = found.arrays["tokens"], found.arrays["targets"]
-    rows = (train, test if description.selects_on_test else validation, test)
-    return Dataset(description, *(Split(Stored(tokens, part), targets[part].astype(np.int32)) for part in rows))
+    rows = chosen("listops", settings, PROTOCOLS).split.rows(counts)
+    parts = (Split(Stored(tokens, own), targets[own].astype(np.int32)) for own in rows)
+    return Dataset(_description(settings, counts, found.notes["generated"]), *parts)
 
 
 def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -80,19 +85,18 @@ def text_of(settings: Mapping[str, Any], tokens: np.ndarray) -> str:
     return " ".join(SYMBOLS[token] for token in tokens.tolist() if token != PADDING)
 
 
-def _description(protocol: str, counts: Mapping[str, int] | None, generated: bool) -> Description:
-    annotated = protocol == "annotated"
-    shown = counts if counts is None or not annotated else {**counts, "validation": counts["test"]}
+def _description(settings: Mapping[str, Any], counts: Mapping[str, int] | None, generated: bool) -> Description:
+    protocol = chosen("listops", settings, PROTOCOLS)
     return Description(
         "listops",
-        LENGTH,
+        protocol.values.length,
         channels=1,
         classes=CLASSES,
         vocabulary=len(SYMBOLS),
-        counts=shown,
-        padded=not annotated,
-        protocol=protocol,
-        selects_on_test=annotated,
+        counts=None if counts is None else protocol.split.counts(counts),
+        padded=protocol.values.masked,
+        protocol=protocol.name,
+        selects_on_test=protocol.selects_on_test,
         generated=generated,
     )
 

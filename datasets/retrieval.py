@@ -23,7 +23,10 @@ import numpy as np
 
 from datasets.data import DataError, Dataset, Description, Split
 from datasets.files import characters, sources
-from datasets.settings import choice, refuse_unknown
+from datasets.parts.protocols import Protocol, chosen
+from datasets.parts.splits import Parts
+from datasets.parts.texts import Text
+from datasets.settings import refuse_unknown
 from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, prepared, progress
 from datasets.store.stored import Stored
 
@@ -37,7 +40,11 @@ FILES = {
 }
 FOLDERS = ("lra_release/lra_release/tsv_data", "lra_release/tsv_data", "tsv_data", "aan", "retrieval", "")
 COLUMNS = ("label", "id1", "id2", "text1", "text2")
-PROTOCOLS = {"default": True, "official": True, "s5": False}  # whether the length is free
+PROTOCOLS = (
+    Protocol("default", Parts(), Text(LENGTH, free=True)),
+    Protocol("official", Parts(), Text(LENGTH, free=True)),
+    Protocol("s5", Parts(), Text(LENGTH)),
+)
 _HINT = f"put {', '.join(FILES.values())} there"
 _LABELS = {b"0.0": 0, b"0": 0, b"1.0": 1, b"1": 1}
 
@@ -57,7 +64,7 @@ def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three published parts, inputs int32 tokens (M, 2, length). `seed` decides nothing."""
     found = _prepared(describe(settings).length, data_dir)
     parts = []
-    for part in FILES:
+    for part in chosen("retrieval", settings, PROTOCOLS).split.names:
         tokens, labels = found.arrays[f"{part}_tokens"], found.arrays[f"{part}_labels"]
         parts.append(Split(Stored(tokens, np.arange(len(tokens))), labels.astype(np.int32)))
     return Dataset(_description(settings, found.notes["counts"]), *parts)
@@ -77,17 +84,18 @@ def text_of(settings: Mapping[str, Any], tokens: np.ndarray) -> str:
 
 def _description(settings: Mapping[str, Any], counts: Mapping[str, int] | None) -> Description:
     refuse_unknown("retrieval", settings, {"protocol", "length"})
-    protocol = choice("retrieval", settings, "protocol", PROTOCOLS)
+    protocol = chosen("retrieval", settings, PROTOCOLS)
     return Description(
         "retrieval",
-        characters.text_length("retrieval", settings, LENGTH, PROTOCOLS[protocol], protocol),
+        protocol.values.chosen_length("retrieval", settings, protocol.name),
         channels=1,
         classes=2,
         vocabulary=characters.FIRST + len(ALPHABET),
         counts=counts,
-        padded=True,
+        padded=protocol.values.masked,
         documents=DOCUMENTS,
-        protocol=protocol,
+        protocol=protocol.name,
+        selects_on_test=protocol.selects_on_test,
     )
 
 

@@ -31,10 +31,14 @@ class Parts:
     def selects_on_test(self) -> bool:
         return self.validation == "test"
 
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """The published parts that are train, validation and test."""
+        return "train", self.validation, "test"
+
     def counts(self, published: Mapping[str, int], fraction: float | None = None) -> dict[str, int]:
         """Of the sequences in train, validation and test."""
-        own = {"train": "train", "validation": self.validation, "test": "test"}
-        return {part: published[name] for part, name in own.items()}
+        return {"train": published["train"], "validation": published[self.validation], "test": published["test"]}
 
     def rows(self, published: Mapping[str, int], fraction: float | None = None, seed: int = 0) -> Rows:
         """Each ascending."""
