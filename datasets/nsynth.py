@@ -23,8 +23,9 @@ from datasets.data import DataError, Dataset, Description, Split
 from datasets.files import archives, wav
 from datasets.files.archives import Archive
 from datasets.files.wav import SCALE, Form
-from datasets.parts.speech import assembled, listed, random_tenth
-from datasets.settings import choice, number_choice, refuse_unknown
+from datasets.parts.clips import ClipProtocol, Listed, RandomTenth, Samples, assembled
+from datasets.parts.protocols import chosen
+from datasets.settings import number_choice, refuse_unknown
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe
 from datasets.store.stored import Stored
@@ -35,6 +36,10 @@ _RATE, _SECONDS = 16_000, 4
 FAMILIES = (
     *("bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string", "synth_lead", "vocal"),
 )
+PROTOCOLS = (
+    ClipProtocol("default", Listed(), Samples(SCALE)),
+    ClipProtocol("s4torch", RandomTenth(), Samples(SCALE)),
+)
 _PARTS = ("nsynth-train", "nsynth-valid", "nsynth-test")
 _EXAMPLES, _AUDIO = "examples.json", "audio"
 
@@ -42,7 +47,7 @@ _EXAMPLES, _AUDIO = "examples.json", "audio"
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
     refuse_unknown(_NAME, settings, {"protocol", "seconds"})
-    protocol = choice(_NAME, settings, "protocol", ("default", "s4torch"))
+    protocol = chosen(_NAME, settings, PROTOCOLS)
     seconds = number_choice(_NAME, settings, "seconds", (_SECONDS, _SECONDS // 2))
     return Description(
         _NAME,
@@ -51,8 +56,8 @@ def describe(settings: Mapping[str, Any]) -> Description:
         len(FAMILIES),
         None,
         None,
-        protocol=protocol,
-        selects_on_test=protocol == "s4torch",
+        protocol=protocol.name,
+        selects_on_test=protocol.selects_on_test,
     )
 
 
@@ -66,9 +71,9 @@ def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     description = describe(settings)
     notes = _notes(description.length, data_dir)
     labels = notes.arrays["labels"].astype(np.int32)
-    rows = random_tenth(len(labels)) if description.protocol == "s4torch" else listed(notes)
-    samples = notes.arrays["samples"]
-    return assembled(description, [Split(Stored(samples, own, divisor=SCALE), labels[own]) for own in rows])
+    protocol, samples = chosen(_NAME, settings, PROTOCOLS), notes.arrays["samples"]
+    rows, divisor = protocol.split.rows(notes), protocol.values.divisor
+    return assembled(description, [Split(Stored(samples, own, divisor), labels[own]) for own in rows])
 
 
 def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:

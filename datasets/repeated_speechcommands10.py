@@ -4,7 +4,7 @@
 chance, and a clip that no place has is put into one of the first three, all as in S4Torch. There the places are drawn
 anew whenever a clip is read, in training and in validation; here once for all, from a constant seed, so that both
 frameworks and every run count in the same sound. Parts: by the official lists; protocol s4torch: its random tenth (see
-parts/speech.py), of the places that are drawn here.
+parts/clips.py), of the places that are drawn here.
 """
 
 from __future__ import annotations
@@ -19,13 +19,18 @@ from datasets.data import Dataset, Description, Split
 from datasets.files import speech_commands, wav
 from datasets.files.speech_commands import LENGTH, WORDS_10
 from datasets.files.wav import SCALE
-from datasets.parts.speech import assembled, listed, random_tenth
-from datasets.settings import choice, refuse_unknown
+from datasets.parts.clips import ClipProtocol, Listed, RandomTenth, Samples, assembled
+from datasets.parts.protocols import chosen
+from datasets.settings import refuse_unknown
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe
 from datasets.store.stored import Stored
 
 _NAME = "repeated_speechcommands10"
+PROTOCOLS = (
+    ClipProtocol("default", Listed(), Samples(SCALE)),
+    ClipProtocol("s4torch", RandomTenth(), Samples(SCALE)),
+)
 _PLACES = 4
 _SEED = 4
 
@@ -33,10 +38,9 @@ _SEED = 4
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
     refuse_unknown(_NAME, settings, {"protocol"})
-    protocol = choice(_NAME, settings, "protocol", ("default", "s4torch"))
-    return Description(
-        _NAME, _PLACES * LENGTH, 1, _PLACES, None, None, protocol=protocol, selects_on_test=protocol == "s4torch"
-    )
+    protocol = chosen(_NAME, settings, PROTOCOLS)
+    selects = protocol.selects_on_test
+    return Description(_NAME, _PLACES * LENGTH, 1, _PLACES, None, None, protocol=protocol.name, selects_on_test=selects)
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
@@ -50,8 +54,9 @@ def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     clips = speech_commands.clips(WORDS_10, data_dir)
     repeated = _repeated(clips, data_dir)
     labels = repeated["labels"].astype(np.int32)
-    rows = random_tenth(len(labels)) if description.protocol == "s4torch" else listed(clips)
-    return assembled(description, [Split(Stored(repeated["samples"], own, divisor=SCALE), labels[own]) for own in rows])
+    protocol, samples = chosen(_NAME, settings, PROTOCOLS), repeated["samples"]
+    rows, divisor = protocol.split.rows(clips), protocol.values.divisor
+    return assembled(description, [Split(Stored(samples, own, divisor), labels[own]) for own in rows])
 
 
 def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sound_files import COUNTS, TEN, cut, emptied, made_speech, refused, write_wav
+from sound_files import COUNTS, TEN, cut, emptied, made_speech, refused, with_words, write_wav
 
 from datasets import DataError, registry
 from datasets.files import speech_commands, wav
@@ -22,7 +22,7 @@ from datasets.files import speech_commands, wav
 @pytest.fixture
 def one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with one word, which takes the place of the ten; tests may damage it."""
-    monkeypatch.setattr("datasets.speechcommands10.WORDS_10", ("yes",))
+    with_words(monkeypatch, ("yes",))
     made_speech(tmp_path / "speech_commands_v0.02", ("yes",))
     return tmp_path / "speech_commands_v0.02"
 

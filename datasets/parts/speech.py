@@ -15,8 +15,8 @@ At half the rate every second sample is shown, of values standardised before, as
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,91 +24,93 @@ import numpy as np
 
 from datasets.data import Dataset, Description, Split
 from datasets.files import speech_commands, wav
-from datasets.parts.splits import torch_permutation
-from datasets.settings import choice, number_choice, refuse_unknown
+from datasets.parts.clips import ClipProtocol, ClipSplit, Listed, RandomTenth, Samples, assembled
+from datasets.parts.protocols import chosen
+from datasets.settings import number_choice, refuse_unknown
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe
 from datasets.store.stored import Stored
 
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # of train, validation and test
-
-PROTOCOLS = ("default", "official", "s5", "s4torch")
 RATES = (speech_commands.RATE, speech_commands.RATE // 2)
-_OFFICIAL_SCALE = 2.0**30
+_OFFICIAL = Samples(2.0**30, standardised=True)
 _OFFICIAL_EPSILON = 1e-5
-_S4TORCH_SEED, _S4TORCH_FRACTION = 1234, 0.1
 _BLOCK = 256  # clips whose sums are taken at once: 33 MB of 64-bit numbers
 
 
-def describe(name: str, words: Sequence[str], settings: Mapping[str, Any]) -> Description:
-    """Sizes, from settings alone; the counts are the files' own."""
-    refuse_unknown(name, settings, {"protocol", "rate"})
-    protocol = choice(name, settings, "protocol", PROTOCOLS)
-    rate = number_choice(name, settings, "rate", RATES)
-    return Description(name, rate, 1, len(words), None, None, protocol=protocol, selects_on_test=protocol == "s4torch")
+def protocols(official: ClipSplit) -> tuple[ClipProtocol, ...]:
+    """Of a set of words, with its split in the protocols official and s5."""
+    return (
+        ClipProtocol("default", Listed(), Samples(wav.SCALE)),
+        ClipProtocol("official", official, _OFFICIAL),
+        ClipProtocol("s5", official, _OFFICIAL),
+        ClipProtocol("s4torch", RandomTenth(), Samples(wav.SCALE)),
+    )
 
 
-def dataset(
-    description: Description, words: Sequence[str], official: Callable[[Prepared], Rows], data_dir: Path
-) -> Dataset:
-    """The three parts, inputs float32 (M, rate, 1); `official` is the split of the protocols official and s5."""
-    clips = speech_commands.clips(words, data_dir)
-    shown = None if description.length == speech_commands.LENGTH else np.arange(0, speech_commands.LENGTH, 2)
-    rows: Rows
-    if description.protocol in ("official", "s5"):
-        own = _standardised(words, clips, official, data_dir)
-        rows = (own["train"], own["validation"], own["test"])
-        scale: dict[str, Any] = {"divisor": _OFFICIAL_SCALE, "mean": own["mean"], "std": own["std"]}
-    else:
-        rows = random_tenth(len(clips.arrays["labels"])) if description.protocol == "s4torch" else listed(clips)
-        scale = {"divisor": wav.SCALE}
-    labels = clips.arrays["labels"].astype(np.int32)
-    samples = clips.arrays["samples"]
-    return assembled(description, [Split(Stored(samples, own, order=shown, **scale), labels[own]) for own in rows])
+@dataclass(frozen=True)
+class SpeechSet:
+    """Words of Speech Commands: a catalogue entry whose functions are this value's. A word's place is its class."""
 
+    name: str
+    words: Sequence[str]
+    protocols: Sequence[ClipProtocol]
 
-def assembled(description: Description, splits: Sequence[Split]) -> Dataset:
-    """The data set of train, validation and test, with their counts."""
-    train, validation, test = splits
-    counts = {"train": len(train.targets), "validation": len(validation.targets), "test": len(test.targets)}
-    return Dataset(replace(description, counts=counts), train, validation, test)
+    def describe(self, settings: Mapping[str, Any]) -> Description:
+        """Sizes, from settings alone; the counts are the files' own. ValueError on a senseless setting."""
+        refuse_unknown(self.name, settings, {"protocol", "rate"})
+        protocol = chosen(self.name, settings, self.protocols)
+        rate = number_choice(self.name, settings, "rate", RATES)
+        selects = protocol.selects_on_test
+        return Description(
+            self.name, rate, 1, len(self.words), None, None, protocol=protocol.name, selects_on_test=selects
+        )
 
+    def prepare(self, settings: Mapping[str, Any], data_dir: Path) -> Description:
+        """Find or fetch the archive, check and prepare its clips; DataError if that fails."""
+        return self.load(settings, data_dir, seed=0).description
 
-def listed(clips: Prepared) -> Rows:
-    """By the official lists."""
-    parts = clips.arrays["parts"]
-    train, validation, test = (np.flatnonzero(parts == part) for part in range(3))
-    return train, validation, test
+    def load(self, settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
+        """The three parts, inputs float32 (M, 16000 or 8000, 1); the same for every seed."""
+        description = self.describe(settings)
+        protocol = chosen(self.name, settings, self.protocols)
+        clips = speech_commands.clips(self.words, data_dir)
+        shown = None if description.length == speech_commands.LENGTH else np.arange(0, speech_commands.LENGTH, 2)
+        scale: dict[str, Any] = {"divisor": protocol.values.divisor}
+        if protocol.values.standardised:
+            own = _standardised(self.words, clips, protocol, data_dir)
+            rows = (own["train"], own["validation"], own["test"])
+            scale |= {"mean": own["mean"], "std": own["std"]}
+        else:
+            rows = protocol.split.rows(clips)
+        labels = clips.arrays["labels"].astype(np.int32)
+        samples = clips.arrays["samples"]
+        return assembled(description, [Split(Stored(samples, own, order=shown, **scale), labels[own]) for own in rows])
 
-
-def random_tenth(count: int) -> Rows:
-    """S4Torch's: the rest and a tenth that is validation and test. Of files by path, as torchaudio lists them."""
-    order = torch_permutation(count, _S4TORCH_SEED)
-    kept = count - int(count * _S4TORCH_FRACTION)
-    held = np.sort(order[kept:])
-    return np.sort(order[:kept]), held, held
+    def class_names(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """The words, in the order of the official code and of S4Torch."""
+        return tuple(self.words)
 
 
 def _standardised(
-    words: Sequence[str], clips: Prepared, official: Callable[[Prepared], Rows], data_dir: Path
+    words: Sequence[str], clips: Prepared, protocol: ClipProtocol, data_dir: Path
 ) -> Mapping[str, np.ndarray]:
     """Rows by the name of their part; mean and std (with its epsilon) float32 (16000, 1) of the training clips."""
 
     def make(into: Path) -> Mapping[str, Any]:
-        rows = dict(zip(("train", "validation", "test"), official(clips), strict=True))
-        mean, std = _statistics(clips.arrays["samples"], rows["train"])
+        rows = dict(zip(("train", "validation", "test"), protocol.split.rows(clips), strict=True))
+        mean, std = _statistics(clips.arrays["samples"], rows["train"], protocol.values.divisor)
         for name, array in {**rows, "mean": mean, "std": std}.items():
             np.save(into / f"{name}.npy", array)
         return {"source": clips.notes["source"]}
 
     source = str(clips.notes["source"]).partition(":")[2][:12]
-    code = [__file__, inspect.getfile(official), speech_commands.__file__, wav.__file__]
+    code = [__file__, inspect.getfile(type(protocol.split)), speech_commands.__file__, wav.__file__]
     recipe = Recipe("speechcommands-official", {"words": list(words)}, code)
     return cache.prepared(recipe, data_dir, source, make).arrays
 
 
-def _statistics(samples: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and std + epsilon of a step over the rows, in the official scale, float32 (L, 1).
+def _statistics(samples: np.ndarray, rows: np.ndarray, divisor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and std + epsilon of a step over the rows, of samples / divisor, float32 (L, 1).
 
     From sums of whole numbers, which are exact.
     """
@@ -120,5 +122,5 @@ def _statistics(samples: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.n
         squares += (values * values).sum(axis=0)
     mean = total / len(rows)
     variance = (squares - total * mean) / (len(rows) - 1)
-    std = np.sqrt(variance) / _OFFICIAL_SCALE + _OFFICIAL_EPSILON
-    return (mean / _OFFICIAL_SCALE).astype(np.float32), std.astype(np.float32)
+    std = np.sqrt(variance) / divisor + _OFFICIAL_EPSILON
+    return (mean / divisor).astype(np.float32), std.astype(np.float32)
