@@ -18,8 +18,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from datasets import DataError, pathfinder, registry
+from datasets import DataError, registry
 from datasets.generators.pathfinder import draw, style
+from datasets.parts import pathfinder
 from datasets.parts.splits import torch_permutation
 
 ROOT = Path(__file__).parents[1]
