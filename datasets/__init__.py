@@ -6,7 +6,7 @@ At the top stand the data sets, and what the rest of the project calls:
   it, and states its protocols;
 - registry.py calls them by name; data.py says what they give; batches.py what a run takes of it; settings.py checks.
 
-The rooms, whose arrows run one way, catalogue -> parts -> files and generators -> store:
+The rooms, whose arrows run one way, catalogue -> parts -> files -> generators, store:
 
 - files/ finds, fetches, verifies and reads what was published; it knows no split and no protocol;
 - generators/ makes data in the style of published sets from a seed; it reads no file and imports nothing of ours;

@@ -9,18 +9,19 @@ has no validation part; its read-out averages over the padding too, so that padd
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets.data import PADDING, DataError, Dataset, Description, Split
+from datasets.data import PADDING, Dataset, Description, Split
+from datasets.files import listops as listops_files
 from datasets.files import sources
+from datasets.files.listops import CLASSES, FILES
 from datasets.generators import listops as listops_generator
-from datasets.generators.listops import CLOSE, END_OF_SEQUENCE, MAX, MED, MIN, SM, SYMBOLS, ZERO
+from datasets.generators.listops import END_OF_SEQUENCE, SYMBOLS
 from datasets.parts.protocols import Protocol, chosen
 from datasets.parts.splits import Parts
 from datasets.parts.texts import Text
@@ -29,18 +30,13 @@ from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progr
 from datasets.store.stored import Stored
 
 LENGTH = 2048
-CLASSES = 10
-FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "basic_test.tsv"}
-FOLDERS = ("lra_release/lra_release/listops-1000", "listops-1000", "listops", "")
 PROTOCOLS = (
     Protocol("default", Parts(), Text(LENGTH)),
     Protocol("official", Parts(), Text(LENGTH)),
     Protocol("s5", Parts(), Text(LENGTH)),
     Protocol("annotated", Parts(validation="test"), Text(LENGTH, masked=False)),
 )
-_HINT = f"put {', '.join(FILES.values())} of the Long Range Arena's lra_release.gz there"
-_CODE = [__file__, listops_generator.__file__]
-_NUMBERS = {symbol.encode(): number for number, symbol in enumerate(SYMBOLS) if number >= ZERO}
+_CODE = [__file__, listops_files.__file__, listops_generator.__file__]
 
 
 def describe(settings: Mapping[str, Any]) -> Description:
@@ -109,7 +105,7 @@ def _generated_counts(count: int) -> dict[str, int]:
 def _arrays(settings: Mapping[str, Any], data_dir: Path) -> Prepared:
     """tokens uint8 (N, 2048) and targets uint8 (N,): train, then validation, then test."""
     source, names = settings["source"], tuple(FILES.values())
-    folder = None if source == "generated" else sources.first_folder(data_dir, FOLDERS, names, _HINT)
+    folder = None if source == "generated" else listops_files.find(data_dir)
     files = [] if folder is None else [folder / name for name in names if (folder / name).exists()]
     known = {name: settings[name] for name in ("generated_count", "generated_seed")}
     return sources.arrays(
@@ -130,20 +126,9 @@ def _generate(count: int, seed: int, into: Path) -> Mapping[str, Any]:
 
 
 def _read(folder: Path | None, data_dir: Path, into: Path) -> Mapping[str, Any]:
-    if folder is None:
-        raise DataError(
-            f"dataset listops: {', '.join(FILES.values())} are not in data_dir={str(data_dir)!r}, nor in "
-            f"{', '.join(FOLDERS[:-1])} below it; {_HINT}, or choose dataset.source=auto, which generates them"
-        )
-    digest = hashlib.sha256()
-    rows: list[tuple[np.ndarray, int]] = []
-    counts = {}
-    for part, name in FILES.items():
-        before = len(rows)
-        rows.extend(progress(_expressions(folder / name, digest), name))
-        counts[part] = len(rows) - before
+    rows, counts, checksum = listops_files.expressions(folder, data_dir)
     _write(rows, len(rows), into)
-    return {"source": f"sha256:{digest.hexdigest()}", "counts": counts, "generated": False}
+    return {"source": checksum, "counts": counts, "generated": False}
 
 
 def _write(rows: Iterable[tuple[np.ndarray, int]], count: int, into: Path) -> None:
@@ -154,60 +139,3 @@ def _write(rows: Iterable[tuple[np.ndarray, int]], count: int, into: Path) -> No
         tokens[index, : len(kept)] = kept
         tokens[index, len(kept)] = END_OF_SEQUENCE
         targets[index] = target
-
-
-def _expressions(path: Path, digest: Any) -> Iterator[tuple[np.ndarray, int]]:
-    """A file's rows, checked: (tokens uint8 (l,), target). All that is read goes into the digest."""
-    try:
-        with open(path, "rb") as file:
-            header = file.readline()
-            digest.update(header)
-            columns = _columns(header, path)
-            number = 1
-            for number, line in enumerate(file, start=2):
-                digest.update(line)
-                if line.strip():
-                    yield _expression(line.rstrip(b"\r\n").split(b"\t"), columns, f"{path}: line {number}")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); {_HINT}") from error
-    if number == 1:
-        raise DataError(f"{path}: holds no expression; {_HINT} again")
-
-
-def _columns(header: bytes, path: Path) -> tuple[int, int]:
-    names = header.rstrip(b"\r\n").split(b"\t")
-    for name in (b"Source", b"Target"):
-        if name not in names:
-            raise DataError(
-                f"{path}: line 1 has no column {name.decode()!r}; it must name Source and Target, with a tab between; "
-                f"{_HINT} again"
-            )
-    return names.index(b"Source"), names.index(b"Target")
-
-
-def _expression(fields: Sequence[bytes], columns: tuple[int, int], where: str) -> tuple[np.ndarray, int]:
-    if len(fields) <= max(columns):
-        raise DataError(
-            f"{where} has {len(fields)} columns; expected an expression, a tab and its value; {_HINT} again"
-        )
-    source, target = (fields[column] for column in columns)
-    if not (target.isdigit() and int(target) < CLASSES):
-        raise DataError(f"{where}: the target is {_quoted(target)}; expected a digit from 0 to 9; {_HINT} again")
-    words = source.translate(None, b"()").split()
-    try:
-        tokens = bytes(map(_NUMBERS.__getitem__, words))
-    except KeyError as error:
-        raise DataError(
-            f"{where}: {_quoted(error.args[0])} is no symbol of ListOps; expected one of {' '.join(SYMBOLS[ZERO:])}; "
-            f"{_HINT} again"
-        ) from error
-    opened, closed = sum(tokens.count(operator) for operator in (MAX, MED, MIN, SM)), tokens.count(CLOSE)
-    if not words or opened != closed:
-        raise DataError(
-            f"{where}: {opened} brackets are opened and {closed} closed, so that it is cut off; {_HINT} again"
-        )
-    return np.frombuffer(tokens, np.uint8), int(target)
-
-
-def _quoted(raw: bytes) -> str:
-    return repr(raw[:20].decode("utf-8", "replace"))

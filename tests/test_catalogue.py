@@ -24,7 +24,7 @@ ROOMS = sorted(path.parent.name for path in DATASETS.glob("*/__init__.py"))
 # what the files of a room may import of datasets; "catalogue" is every data set
 MAY_IMPORT = {
     "store": {"data", "store"},
-    "files": {"data", "store", "files"},
+    "files": {"data", "store", "generators", "files"},
     "generators": {"generators"},
     "parts": {"data", "settings", "store", "files", "generators", "parts"},
     "catalogue": {"data", "settings", "store", "files", "generators", "parts"},
