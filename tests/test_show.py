@@ -23,7 +23,7 @@ from bench import pictures, show
 from datasets import registry
 from datasets.batches import epoch_order
 from datasets.data import Dataset, Description, Split
-from datasets.stored import Stored
+from datasets.store.stored import Stored
 
 LISTOPS = ["dataset=listops", "dataset.source=generated", "dataset.generated_count=200", "task.batch_size=8"]
 
