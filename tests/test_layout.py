@@ -7,12 +7,12 @@ import json
 import pandas as pd
 import pytest
 from test_growth import at
-from test_table import record, spread
+from test_table import record
 
 from bench import growth, layout, records, table
 from bench.launch import Outcome
 from bench.layout import Layout, laid_out
-from bench.statistics import is_wide
+from bench.statistics import is_wide, summary
 from bench.summary import of_run
 
 LAYOUT = Layout(rows=("place", "colour", "name"), right=("size",), spare=("colour", "place"), spoken={"place": "in {}"})
@@ -67,6 +67,7 @@ def many(**changes):
             for n in (32, 64):
                 made.append(record(framework, cpu=cpu, n=n, step=(0.0101, 0.0102, 0.0103, 0.0102, 0.0101), **changes))
                 made[-1]["config"]["model"]["a_setting_with_a_long_name"] = n
+                made[-1]["config_hash"] = records.config_hash(made[-1]["config"])
     return made
 
 
@@ -119,7 +120,7 @@ def test_a_rough_figure_is_marked_in_tables_in_growth_and_after_the_run():
     assert "◊:" in grown
     assert "0.00 |" in grown
     made = json.loads(json.dumps(record("torch")))
-    made["timing"] |= {"train_step_seconds": spread([0.01]) | {"iqr": 0.0031}}
+    made["timing"] |= {"train_step_seconds": summary([0.01]) | {"iqr": 0.0031}}
     assert "interquartile range 3.1 ms: above a quarter of it" in of_run(Outcome("s4", "ok", None, None, made))
 
 

@@ -27,9 +27,10 @@ from bench.summary import of_run, of_sweep
 from bench.sweeps import count, number
 from bench.timing import time_task
 from bench.training import train_task
-from datasets import cache, progress
-from datasets.archives import Archive, unpack
+from datasets import progress
+from datasets.files.archives import Archive, unpack
 from datasets.progress import QUIET_SECONDS, WIDTH, Counter, Voice, duration, items, wrapped
+from datasets.store import cache
 
 
 class Log:
