@@ -82,10 +82,13 @@ class Session:
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
-        from bench.launch import Outcome, label, launch
+        from bench.launch import Outcome, launch, title
         from bench.summary import headline, of_run
+        from bench.sweeps import number
+        from datasets.progress import VOICE
 
         config: dict[str, Any] = {}
+        VOICE.number = number(len(self.outcomes) + 1, self.words, CONF) if self.sweep else ""
         try:
             config = OmegaConf.to_container(composed, resolve=True)
             outcome = launch(config, ROOT)
@@ -93,7 +96,7 @@ class Session:
         except (ValueError, OmegaConfBaseException) as error:
             if self.tracebacks or config.get("debug") is True:
                 traceback.print_exc()
-            outcome = Outcome(label(config), "refused", str(error), None)
+            outcome = Outcome(title(config), "refused", str(error), None)
             print(headline(outcome), file=sys.stderr, flush=True)
         self.outcomes.append(outcome)
         if self.interrupted or outcome.status == "interrupted":
@@ -101,10 +104,11 @@ class Session:
 
     def _refuse(self, error: Exception) -> int:
         from bench.refusals import explain
+        from datasets.progress import wrapped
 
         if self.tracebacks:
             traceback.print_exception(error)
-        print(explain(error, CONF, self.words), file=sys.stderr)
+        print(wrapped(explain(error, CONF, self.words)), file=sys.stderr)
         return 2
 
     def run_ended(self) -> int:
@@ -122,4 +126,6 @@ class Session:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from bench.screen import command
+
+    sys.exit(command(lambda: main(sys.argv[1:])))

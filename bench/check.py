@@ -1,9 +1,9 @@
 """Whether a composed configuration can be run: everything that is known before a framework is imported.
 
-Types and ranges of every setting, choices, combinations, the results folder, the hardware, the data set's
-files and the model's own options. A refusal is a ValueError with the setting's name, the value, the rule
-and the fix. Not checked: whether the model fits into memory, and whether the framework finds the device
-(its adapter says so).
+The shell's variables (bench/variables.py), types and ranges of every setting, choices, combinations, the results
+folder, the hardware, the data set's files and the model's own options. A refusal is a ValueError with the setting's
+name, the value, the rule and the fix. Not checked: whether the model fits into memory, and whether the framework finds
+the device (its adapter says so).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from bench.choices import nearest
 from bench.framework import OptimiserSpec
 from bench.records import check_writable
 from bench.schedules import NAMES as SCHEDULES
-from bench.schema import PHASES
+from bench.schema import PHASES, PRECISIONS
+from bench.variables import refuse
 from datasets import registry
 from datasets.data import Description
 from ssm.checks import check_choice, check_flag, check_number, check_whole
 from ssm.network import NetworkOptions, network_options
 
-PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
 CERTIFICATES = ("auto", "require", "skip")
 WANDB_MODES = ("disabled", "offline", "online")
 
@@ -48,6 +48,7 @@ class Checked:
 
 def check(config: Mapping[str, Any]) -> Checked:
     """Refuses a configuration that cannot be run, with a ValueError; prepares the data set's files last."""
+    refuse(os.environ)
     _check_root(config)
     threads, device = _check_hardware(config)
     _check_framework(config["framework"])
@@ -122,7 +123,7 @@ def has_nvidia_gpu() -> bool:
     if tool is None:
         return False
     try:
-        listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20)
+        listed = subprocess.run([tool, "-L"], capture_output=True, encoding="utf-8", errors="replace", timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return listed.returncode == 0 and "GPU " in listed.stdout
@@ -182,7 +183,8 @@ def _check_framework(framework: Mapping[str, Any]) -> None:
     missing = missing_packages(framework)
     if missing:
         raise ValueError(
-            f"framework={framework['name']}: needs {', '.join(missing)}, not installed here; run pip install -e ."
+            f"framework={framework['name']}: needs {', '.join(missing)}, not installed here; "
+            'run pip install -e ".[bench]"'
         )
 
 

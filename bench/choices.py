@@ -9,18 +9,20 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from datasets.progress import wrapped
+
 _EXAMPLES = """\
 examples
-  python run.py model=s4 framework=jax dataset=smnist                 train (task=train is the default)
-  python run.py task=time model=dss framework=torch dataset=smnist    seconds a step, memory, throughput
-  python run.py -m model=s4,dss,s5 framework=torch,jax task=time      a sweep: each run in its own process
+  python run.py model=s4 framework=jax dataset=smnist                 train (the default task)
+  python run.py task=time model=dss framework=torch dataset=smnist    seconds a step, memory
+  python run.py -m model=s4,dss,s5 framework=torch,jax task=time      a sweep, each a process
   python run.py task=parity model=s5 precision=fp64                   do the frameworks agree?
-  python run.py task=time experiment=peer_smnist model=s4             a named set of settings
+  python run.py task=time experiment=time_784 model=s4             a named set of settings
   python run.py model=s5 model.n=32 task.epochs=3 seed=1              any setting by its name
 
 more
   python run.py model=s5 --cfg job      every setting with its value, for this choice of groups
-  python run.py --hydra-help            Hydra's own options (--cfg, --multirun, shell completion ...)
+  python run.py --hydra-help            Hydra's own options (--cfg, --multirun, completion ...)
   python -m bench.table results         tables from the records
   resume=true                           in a sweep: leave out what is done already
   HYDRA_FULL_ERROR=1 or debug=true      tracebacks
@@ -49,11 +51,13 @@ def help_text(conf: Path) -> str:
     lines += ["Trains and times state-space models; each run leaves one record.", "", "groups"]
     names = [name for name in groups(conf) if name != "experiment"]
     width = max(len(name) for name in names) + 1
-    lines += [f"  {name + '=':<{width}} {' | '.join(choices(conf, name))}" for name in names]
+    beside = " " * (width + 1)
+    lines += [wrapped(f"  {name + '=':<{width}} {' | '.join(choices(conf, name))}", beside) for name in names]
     experiments = choices(conf, "experiment")
     width = max(len(name) for name in experiments)
     lines += ["", "experiment="]
-    lines += [f"  {name:<{width}}  {_purpose(conf / 'experiment' / f'{name}.yaml')}" for name in experiments]
+    purposes = {name: _purpose(conf / "experiment" / f"{name}.yaml") for name in experiments}
+    lines += [wrapped(f"  {name:<{width}}  {purpose}", " " * (width + 2)) for name, purpose in purposes.items()]
     return "\n".join([*lines, "", _EXAMPLES])
 
 

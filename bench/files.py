@@ -24,11 +24,14 @@ class RecordError(ValueError):
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` (UTF-8) to `path`, whole or not at all, in a folder made if absent. Raises RecordError."""
+    """Write `text` to `path` as UTF-8, whole or not at all, in a folder made if absent. Raises RecordError.
+
+    Bytes of a file's name that the locale could not read become \\udcxx, which JSON reads back.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_and_sync(temporary, text.encode("utf-8"))
+        _write_and_sync(temporary, text.encode("utf-8", "backslashreplace"))
         os.replace(temporary, path)
     except OSError as error:
         _remove(temporary)
@@ -57,11 +60,32 @@ def update_document(path: Path, change: Callable[[str], str], check: bool) -> No
 def read_json(path: Path) -> Any:
     """The JSON value of a file. Raises RecordError naming the file when it is damaged or cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return strict_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise RecordError(f"{path}: not a whole JSON file ({error}); delete it or restore it") from error
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror}); check its name and rights") from error
+
+
+def strict_json(text: str) -> Any:
+    """The value of JSON text as the standard has it. Raises ValueError for NaN and Infinity, which it has not, and
+    for a name that stands twice in an object, of which Python takes the last.
+    """
+    return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_second)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _no_second(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(
+            f"the name {next(name for name in names if names.count(name) > 1)!r} stands twice in an object"
+        )
+    return found
 
 
 def check_writable(folder: str | Path) -> None:

@@ -21,7 +21,7 @@ Metrics = Any  # handle of (loss, correct): two scalars on the device
 
 
 class Diverged(RuntimeError):
-    """The loss became NaN or infinite; the message says at which step."""
+    """The loss or the logits became NaN or infinite; the message says at which step."""
 
 
 class Recompiled(RuntimeError):
@@ -123,6 +123,10 @@ class Trainer(Protocol):
 
     def read(self, metrics: Metrics) -> tuple[float, float]:
         """Waits for one step's metrics: (loss, correct)."""
+        ...
+
+    def read_logits(self, handle: Handle) -> np.ndarray:
+        """Waits for what forward or recurrent_step gave: logits (B, K) on the host."""
         ...
 
     def read_all(self, metrics: Sequence[Metrics]) -> list[tuple[float, float]]:

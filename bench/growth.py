@@ -14,23 +14,36 @@ import pandas as pd
 
 from bench.cells import FRAMEWORKS, MEASURING, Record
 from bench.files import RecordError
+from bench.layout import Layout, laid_out
 from bench.records import NOT_HASHED
+from bench.statistics import is_wide
 
+ROUGH = [f"{name}_rough" for name in FRAMEWORKS]
 OWN = ("model", "dataset", "precision", "batch", "from", "to")
+
+LAYOUT = Layout(
+    rows=("dataset", "precision", "batch", "from", "to", "model"),
+    right=("batch", "from", "to", *FRAMEWORKS),
+    spoken={"dataset": "dataset {}", "batch": "batch {}", "from": "from length {}", "to": "to {}", "model": "model {}"},
+)
 
 
 def exponents(records: Sequence[Record]) -> pd.DataFrame:
-    """From the shortest length of each series to every longer one; columns OWN and one for each framework (or NaN)."""
+    """From the shortest length of each series to every longer one. Columns: OWN, for each framework the exponent (or
+    NaN), and ROUGH: whether one of its two figures has a wide range.
+    """
     series: dict[str, dict[int, float]] = {}
+    wide: dict[tuple[str, int], bool] = {}
     owners: dict[str, dict[str, Any]] = {}
     for record in sorted(records, key=lambda record: record["created"]):  # of one cell, the newest
         step = (record["timing"] or {}).get("train_step_seconds")
-        if record["task"] != "time" or record["status"] != "ok" or step is None:
+        if step is None or not _has_its_place(record):
             continue
         key = _key(record)
         owners[key] = {name: record[name] for name in ("model", "dataset", "precision", "framework")}
         owners[key]["batch"] = record["config"]["task"]["batch_size"]
         series.setdefault(key, {})[record["data"]["length"]] = step["median"]
+        wide[key, record["data"]["length"]] = is_wide(step["median"], step["iqr"])
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for key, seconds in series.items():
         shortest = min(seconds)
@@ -38,7 +51,9 @@ def exponents(records: Sequence[Record]) -> pd.DataFrame:
             owner = owners[key] | {"from": shortest, "to": length}
             row = rows.setdefault(tuple(owner[name] for name in OWN), {name: owner[name] for name in OWN})
             row[owner["framework"]] = math.log(seconds[length] / seconds[shortest]) / math.log(length / shortest)
-    frame = pd.DataFrame(list(rows.values()), columns=[*OWN, *FRAMEWORKS])
+            row[f"{owner['framework']}_rough"] = wide[key, length] or wide[key, shortest]
+    frame = pd.DataFrame(list(rows.values()), columns=[*OWN, *FRAMEWORKS, *ROUGH])
+    frame[ROUGH] = frame[ROUGH] == True  # noqa: E712 - where there is no exponent there is no mark
     return frame.sort_values(list(OWN), kind="stable", ignore_index=True)
 
 
@@ -47,11 +62,19 @@ def markdown(records: Sequence[Record]) -> str:
     frame = exponents(records)
     if frame.empty:
         raise RecordError("table growth: no two records of task=time differ in task.length alone; run such a pair")
+    shown = frame[list(OWN)].astype(str)
     for framework in FRAMEWORKS:
-        frame[framework] = frame[framework].map(lambda value: "–" if math.isnan(value) else f"{value:.2f}")
-    shown = frame.rename(columns={name: f"{name}, exponent" for name in FRAMEWORKS})
-    align = ["left"] * 3 + ["right"] * (len(shown.columns) - 3)
-    return shown.to_markdown(index=False, disable_numparse=True, colalign=align) + "\n"
+        pairs = zip(frame[framework], frame[f"{framework}_rough"], strict=True)
+        shown[framework] = ["–" if math.isnan(value) else f"{value:.2f}{' ◊' * rough}" for value, rough in pairs]
+    note = "\n- ◊: from a figure whose interquartile range is above a quarter of its median.\n"
+    return laid_out(shown, LAYOUT) + "\n" + note * bool(frame[ROUGH].to_numpy().any())
+
+
+def _has_its_place(record: Record) -> bool:
+    """Whether a train step was timed, at a length and a batch that the record states."""
+    step, length = (record["timing"] or {}).get("train_step_seconds") or {}, (record["data"] or {}).get("length")
+    timed = record["task"] == "time" and record["status"] == "ok" and bool(step.get("median"))  # 0 has no logarithm
+    return timed and length is not None and record["config"]["task"].get("batch_size") is not None
 
 
 def _key(record: Record) -> str:

@@ -31,6 +31,8 @@ from bench.records import (
     write_certificate,
     write_record,
 )
+from bench.variables import compared, stated
+from datasets.progress import VOICE
 
 Config = dict[str, Any]
 
@@ -52,12 +54,20 @@ def label(config: Mapping[str, Any]) -> str:
     return " ".join(str(group.get("name")) if isinstance(group, Mapping) else str(group) for group in groups)
 
 
+def title(config: Mapping[str, Any]) -> str:
+    """The label behind the job's number in its sweep: '3/12 s4 torch digits train'."""
+    return f"{VOICE.number} {label(config)}".strip()
+
+
+@VOICE.beating()
 def launch(config: Config, root: Path) -> Outcome:
     """Runs one configuration in its own process. ValueError, before any long work, for what the user mends.
 
     Ctrl-C ends the run with a record that says so, and an Outcome with status interrupted.
     """
-    checked = check(config)
+    VOICE.title = title(config)
+    with VOICE.during("checking the settings and the data"):
+        checked = check(config)
     code = machine.code_state(root)
     folder = Path(config["results_dir"])
     record = new_record(
@@ -65,6 +75,7 @@ def launch(config: Config, root: Path) -> Outcome:
         code=code,
         versions=machine.package_versions(config["framework"]["packages"]),
         machine=machine.describe_machine(),
+        environment=stated(os.environ),
         device=checked.device,
         threads=checked.threads,
         data=_data(checked),
@@ -72,7 +83,7 @@ def launch(config: Config, root: Path) -> Outcome:
     if config["resume"]:
         done = find_done(folder, record)
         if done is not None:
-            return Outcome(label(config), "skipped", "done before", done, read_record(done))
+            return Outcome(title(config), "skipped", "done before", done, read_record(done))
     run = _Run(config, checked, root, record)
     try:
         record = run.parity() if config["task"]["name"] == "parity" else run.measure()
@@ -83,8 +94,8 @@ def launch(config: Config, root: Path) -> Outcome:
             write_record(record, folder)
         record = read_record(path)
     except RecordError as error:  # the folder took files when the run began: a full disk, say
-        return Outcome(label(config), "failed", str(error), None)
-    return Outcome(label(config), record["status"], record["message"], folder / f"{record['id']}.json", record)
+        return Outcome(title(config), "failed", str(error), None)
+    return Outcome(title(config), record["status"], record["message"], folder / f"{record['id']}.json", record)
 
 
 def _data(checked: Checked) -> dict[str, Any]:
@@ -110,27 +121,27 @@ class _Run:
             self.record["certificate"] = certificate.for_record(found)
             if note is not None:
                 self.record["notes"].append(note)
-                print(f"note: {note}", file=sys.stderr)
+                VOICE.say(f"note: {note}")
         return self._work([self.record], self.folder, [None])[0]
 
     def parity(self) -> dict[str, Any]:
         """task=parity: both frameworks' traces compared; the record is that of the chosen framework."""
         missing = self._missing()
         if missing:
-            raise ValueError(f"task=parity: compares two frameworks, but {missing}; run pip install -e .")
+            raise ValueError(f'task=parity: compares two frameworks, but {missing}; run pip install -e ".[bench]"')
         with tempfile.TemporaryDirectory(prefix="ssm-bench-") as folder:
             traces = self._traces(Path(folder))
             own = traces[self.config["framework"]["name"]]
             kept = {name: self.record[name] for name in ("id", "created", "config", "config_hash")}
             record = {**own, **kept}
-            failed = [trace for trace in traces.values() if trace["status"] != "ok"]
-            if failed:
-                set_status(record, failed[0]["status"], f"{failed[0]['framework']}: {failed[0]['message']}")
+            unfinished = certificate.unfinished(traces)
+            if unfinished is not None:
+                set_status(record, *unfinished)
             else:
                 made = self._compare(traces, Path(folder))
                 record["certificate"] = certificate.for_record(made)
                 if not made["passed"]:
-                    set_status(record, "failed", _differences(made))
+                    set_status(record, "failed", certificate.differences(made))
         write_record(record, self.folder)
         return record
 
@@ -148,20 +159,17 @@ class _Run:
             return None, f"no certificate: {missing}"
         if found is None:
             names = " and ".join(sorted(self.frameworks))
-            print(f"certificate: checking that {names} agree ...", file=sys.stderr)
+            VOICE.say(f"certificate: checking that {names} agree ...")
             with tempfile.TemporaryDirectory(prefix="ssm-bench-") as folder:
                 traces = self._traces(Path(folder))
-                for name, trace in traces.items():
-                    if trace["status"] != "ok":
-                        return None, f"no certificate: {name} {trace['status']}: {trace['message']}"
+                if (unfinished := certificate.unfinished(traces)) is not None:
+                    return None, f"no certificate: {unfinished[0]}: {unfinished[1]}"
                 found = self._compare(traces, Path(folder))
         if found["passed"]:
             return found, None
         if require:
-            raise ValueError(
-                f"certificate=require: {found['id']} says that the frameworks differ: {_differences(found)}"
-            )
-        return found, f"certificate not passed: {_differences(found)}"
+            raise ValueError(f"certificate=require: {found['id']} was not passed: {certificate.differences(found)}")
+        return found, f"certificate not passed: {certificate.differences(found)}"
 
     def _frameworks(self) -> dict[str, Config]:
         """The two frameworks that a certificate compares: the chosen one, as it is set, and the other one."""
@@ -209,12 +217,13 @@ class _Run:
             device=self.checked.device,
             code=self._code(),
             versions=self._versions(),
+            variables=compared(self.record),
         )
 
     def _traces(self, folder: Path) -> dict[str, dict[str, Any]]:
         """What each framework computes, in its own process: folder/<framework>.npz and the runs' records."""
         records, paths = {}, {}
-        shared = ("code", "machine", "device", "threads", "data")
+        shared = ("code", "machine", "environment", "device", "threads", "data")
         for name, framework in self.frameworks.items():
             config = {
                 **self.config,
@@ -236,7 +245,8 @@ class _Run:
             folder / f"{second}.npz",
             key=self._key(),
             model=self.config["model"]["name"],
-            config={name: traces[first]["config"][name] for name in ("model", "dataset", "task", "seed")},
+            config={name: traces[first]["config"][name] for name in ("model", "dataset", "task", "seed")}
+            | {"environment": compared(self.record)},
             precision=self.config["precision"],
             code=self._code(),
             versions=self._versions(),
@@ -252,7 +262,8 @@ class _Run:
         KeyboardInterrupt, once the records are written, where Ctrl-C ended the runs.
         """
         starts = [self._start(record, folder, trace) for record, trace in zip(records, traces, strict=True)]
-        endings = run_workers(starts)
+        with VOICE.during(None):
+            endings = run_workers(starts)
         paths = [folder / f"{record['id']}.json" for record in records]
         for path, record, ending in zip(paths, records, endings, strict=True):
             if not path.exists():
@@ -268,6 +279,7 @@ class _Run:
         strangers = {package for framework in others for package in framework["packages"]}
         job = {
             "record": record,
+            "title": title(record["config"]),
             "results_dir": str(folder),
             "trace": None if trace is None else str(trace),
             "strangers": sorted(strangers - set(own["packages"])),
@@ -276,13 +288,3 @@ class _Run:
         cache = config["compile_cache"]
         variables = environment(record["threads"], self.checked.device, config["precision"], os.environ, cache)
         return Start([sys.executable, str(self.root / "run.py"), "--worker"], json.dumps(job), variables)
-
-
-def _differences(made: Mapping[str, Any]) -> str:
-    """The groups of tensors that are out of bounds, and their worst tensor."""
-    worse = [
-        f"{group} {entry['error']:.1e} > {entry['bound']:.0e} ({entry['worst']})"
-        for group, entry in made["errors"].items()
-        if entry is not None and entry["error"] is not None and entry["error"] > entry["bound"]
-    ]
-    return "the frameworks differ: " + ("; ".join(worse) or "a value is not finite")

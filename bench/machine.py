@@ -118,7 +118,7 @@ def gpu_driver() -> str | None:
     """The NVIDIA driver's version, as nvidia-smi says it; None where it does not."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+        answer = _asked(command)
     except (OSError, subprocess.TimeoutExpired):
         return None
     lines = answer.stdout.split() if answer.returncode == 0 else []
@@ -166,7 +166,7 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     if sys.platform == "darwin":
-        asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
+        asked = _asked(["sysctl", "-n", "machdep.cpu.brand_string"])
         if asked.returncode == 0 and asked.stdout.strip():
             return asked.stdout.strip()
     return platform.processor() or platform.machine()
@@ -195,10 +195,17 @@ def _first_line(path: Path) -> str:
     return next(iter(_lines(path)), "").strip()
 
 
+def _asked(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """What a tool of the system answers, as UTF-8 whatever the locale; OSError or TimeoutExpired where it does not."""
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", timeout=20
+    )
+
+
 def _git(root: Path, *arguments: str) -> str | None:
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]  # no lock: many runs start at once
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+        answer = _asked(command)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None

@@ -10,7 +10,6 @@ over the rounds and its range. Measuring itself is not here: the other implement
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -21,13 +20,24 @@ from typing import Any
 
 import pandas as pd
 
-from bench.files import RecordError, update_document
+from bench import kinds
+from bench.files import RecordError, strict_json, update_document
+from bench.layout import Layout, filled, laid_out
+from bench.screen import command
+from datasets.progress import wrapped
 
 OURS = "ssm-bench"
+_SECONDS = kinds.list_of(kinds.bound)  # ratios are formed of them
 FIELDS = {
-    "case": str, "round": int, "model": str, "framework": str, "implementation": str, "commit": str,
-    "train_step_seconds": list, "forward_seconds": list, "peak_bytes": int,
-}  # fmt: skip
+    **{name: kinds.name for name in ("case", "model", "framework", "implementation", "commit")},
+    **{"round": kinds.whole, "train_step_seconds": _SECONDS, "forward_seconds": _SECONDS, "peak_bytes": kinds.count},
+}
+LAYOUT = Layout(
+    rows=("case", "model", "implementation"),
+    right=("its / ours (s)", "step, its/ours", "forward, its/ours", "its (MB)", "ours (MB)", "its/ours"),
+    spare=("its / ours (s)",),
+    spoken={"case": "case {}"},
+)
 MARKED = re.compile(r"(<!-- peers -->\n).*?(<!-- /peers -->)", re.DOTALL)
 Line = dict[str, Any]
 
@@ -38,20 +48,28 @@ def read(paths: Sequence[Path]) -> list[Line]:
     for path in paths:
         try:
             texts = path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise RecordError(f"{path}: cannot be read ({error.strerror}); name a file of results/peers") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecordError(f"{path}: cannot be read ({error}); name a file of results/peers") from error
         for number, text in enumerate(texts, start=1):
             try:
-                line = json.loads(text)
-                for name, kind in FIELDS.items():
-                    if not isinstance(line[name], kind) or line[name] == []:
-                        raise ValueError(f"{name} is {line[name]!r}")
-            except (ValueError, KeyError, TypeError) as error:
+                lines.append(_checked(strict_json(text)))
+            except (ValueError, RecursionError) as error:
                 raise RecordError(
                     f"{path}:{number}: is no process of a comparison ({error}); mend or remove it"
                 ) from error
-            lines.append(line)
     return lines
+
+
+def _checked(line: Any) -> Line:
+    if not isinstance(line, dict):
+        raise ValueError(f"an object was expected, not {line!r}"[:200])
+    for name, check in FIELDS.items():
+        if name not in line:
+            raise ValueError(f"{name} is missing")
+        wanted = check(line[name]) or ("a list that is not empty" if line[name] == [] else None)
+        if wanted:
+            raise ValueError(f"{name} is {line[name]!r}; expected {wanted}"[:300])
+    return line
 
 
 def comparison(lines: Sequence[Line]) -> pd.DataFrame:
@@ -80,22 +98,27 @@ def comparison(lines: Sequence[Line]) -> pd.DataFrame:
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """The table of a comparison: above 1, the other takes longer than ours."""
-    shown = pd.DataFrame(
-        {
-            "case": frame["case"],
-            "model": frame["model"],
-            "framework": frame["framework"],
-            "implementation": frame["implementation"] + "@" + frame["commit"].str[:7],
-            "its train step (s)": frame["seconds"].map("{:.3g}".format),
-            "ours (s)": frame["ours_seconds"].map("{:.3g}".format),
-            "train step, its / ours": frame["train_step"].map(_ratio),
-            "forward, its / ours": frame["forward"].map(_ratio),
-            "its peak (MB)": (frame["peak"] / 1e6).map("{:.0f}".format),
-            "ours (MB)": (frame["ours_peak"] / 1e6).map("{:.0f}".format),
-        }
-    )
-    return shown.to_markdown(index=False, disable_numparse=True, colalign=["left"] * 4 + ["right"] * 6) + "\n"
+    """The tables of a comparison, of times for each case and of memory: above 1, the other takes more than ours."""
+    named = {"case": frame["case"], "model": frame["model"] + " " + frame["framework"]}
+    named["implementation"] = frame["implementation"]
+    seconds = zip(frame["seconds"], frame["ours_seconds"], strict=True)
+    times = pd.DataFrame(named).assign(seconds=[f"{its:.3g} / {ours:.3g}" for its, ours in seconds])
+    times["step, its/ours"] = frame["train_step"].map(_ratio)
+    times["forward, its/ours"] = frame["forward"].map(_ratio)
+    times = times.rename(columns={"seconds": "its / ours (s)"})
+    memory = pd.DataFrame(named)
+    memory["its (MB)"] = (frame["peak"] / 1e6).map("{:.0f}".format)
+    memory["ours (MB)"] = (frame["ours_peak"] / 1e6).map("{:.0f}".format)
+    memory["its/ours"] = (frame["peak"] / frame["ours_peak"]).map("{:.1f}".format)
+    commits = dict.fromkeys(frame["implementation"] + "@" + frame["commit"].str[:7])
+    blocks = [f"Train step and forward, case {case}:\n\n{laid_out(rows, LAYOUT)}" for case, rows in _by_case(times)]
+    blocks.append(f"Peak memory:\n\n{laid_out(memory, LAYOUT)}")
+    blocks.append(filled(f"Commits: {', '.join(commits)}."))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _by_case(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    return [(str(case), own.drop(columns="case")) for case, own in rows.groupby("case", sort=False)]
 
 
 def updated_document(text: str, table: str) -> str:
@@ -121,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(table, end="")
     except RecordError as error:
-        print(error, file=sys.stderr)
+        print(wrapped(str(error)), file=sys.stderr)
         return 1
     return 0
 
@@ -136,4 +159,4 @@ def _ratio(rounds: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(main))

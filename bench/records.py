@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import schema
 from bench.files import RecordError, read_json, write_text
 from bench.files import check_writable as check_writable  # part of what this module offers
 from bench.schema import (
@@ -30,9 +31,9 @@ from bench.schema import (
     STATUSES,
     filled,
     upgraded,
-    validate,
     validate_certificate,
 )
+from bench.variables import compared
 
 CERTIFICATES = "certificates"
 # Where files lie and how the run is watched changes no figure: left out of the hash.
@@ -56,9 +57,15 @@ def plain(value: Any) -> Any:
     raise RecordError(f"{value!r} ({type(value).__name__}) has no place in a record; give numbers or text")
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
-    """sha256 (hex) of the configuration's canonical JSON, without the keys in NOT_HASHED."""
-    hashed = {name: value for name, value in plain(config).items() if name not in NOT_HASHED}
+def config_hash(config: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> str:
+    """sha256 (hex) of the configuration's canonical JSON, without the keys in NOT_HASHED; as it is stored: what is not
+    finite is null. variables: those of the shell that can change a figure (variables.compared); without any, the hash
+    is that of the configuration alone.
+    """
+    stored = _finite(plain(config), "", [])
+    hashed = {name: value for name, value in stored.items() if name not in NOT_HASHED}
+    if variables:
+        hashed["environment"] = dict(variables)
     return hashlib.sha256(json.dumps(hashed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -75,12 +82,14 @@ def new_record(
     code: Mapping[str, Any] | None = None,
     versions: Mapping[str, str | None] | None = None,
     machine: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
     device: str | None = None,
     threads: int | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A record of the resolved `config` with every name of the schema; what is not measured yet is null.
 
+    environment: variables.stated of the shell's variables.
     Its status is 'failed' until `set_status` says otherwise: a run that forgets to finish never counts as ok.
     """
     config = plain(config)
@@ -96,10 +105,11 @@ def new_record(
         "precision": config.get("precision"),
         "seed": config.get("seed"),
         "config": config,
-        "config_hash": config_hash(config),
+        "config_hash": config_hash(config, compared({"environment": environment})),
         "code": code,
         "versions": versions,
         "machine": machine,
+        "environment": environment,
         "device": device,
         "threads": threads,
         "data": data,
@@ -112,16 +122,26 @@ def set_status(record: dict[str, Any], status: str, message: str | None = None) 
     """Say how the run ended. ok carries no message; every other status carries one."""
     if status not in STATUSES:
         raise RecordError(f"status: {status!r} is not one of {', '.join(STATUSES)}")
-    if (status == "ok") != (message is None):
+    if (status == "ok") != (message is None) or (message is not None and not message.strip()):
         raise RecordError(f"message: {message!r} with status {status!r}; give one unless ok")
     record["status"], record["message"] = status, message
+
+
+def validate(record: Any) -> list[str]:
+    """Everything wrong with a record, as sentences that name the field; empty for a record of this schema."""
+    if problems := schema.validate(record):
+        return problems
+    expected = config_hash(record["config"], compared(record))
+    if record["config_hash"] != expected:
+        return [f"config_hash: {record['config_hash']}, but that of its configuration is {expected}"]
+    return []
 
 
 def write_record(record: Mapping[str, Any], results_dir: str | Path) -> Path:
     """Write results_dir/<id>.json, whole or not at all, and return its path. `record` itself stays as it is.
 
     Inner names that a section lacks are written as null, NumPy values as numbers, NaN and infinities as null
-    with a note. Raises RecordError when the shape is not schema 1 or the folder refuses.
+    with a note. Raises RecordError when a field is not as schema 2 has it or the folder refuses.
     """
     where: list[str] = []
     document = filled(_finite(plain(record), "", where), RECORD)
@@ -155,8 +175,8 @@ def read_records(results_dir: str | Path, recursive: bool = False) -> tuple[list
 def find_done(results_dir: str | Path, wanted: Mapping[str, Any]) -> Path | None:
     """The newest record with status ok of the run that `wanted`, a fresh record, is about; None without one.
 
-    For `resume`. The same run: configuration, code, the versions that `wanted` names, processor, device and
-    threads.
+    For `resume`. The same run: configuration, the shell's variables that can change a figure, code, the versions that
+    `wanted` names, processor, device and threads.
     """
     folder = Path(results_dir)
     if not folder.is_dir():
@@ -226,8 +246,14 @@ def _write(document: dict[str, Any], problems: list[str], folder: Path) -> Path:
 
 def _read(path: Path, check: Callable[[Any], list[str]]) -> dict[str, Any]:
     document: dict[str, Any] = upgraded(read_json(path))
-    if problems := check(document):
-        raise RecordError(f"{path}: {'; '.join(problems)}")
+    try:
+        problems = check(document)
+    except RecursionError as error:
+        raise RecordError(f"{path}: its lists or objects lie too deep in each other; restore it") from error
+    if problems:
+        raise RecordError(f"{path}: {'; '.join(problems)}"[:2000])
+    if document["id"] != path.stem:
+        raise RecordError(f"{path}: its id is {document['id']}; rename the file to {document['id']}.json")
     return document
 
 

@@ -20,19 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from bench.check import length_of
+from bench.screen import command
 from datasets import registry
 from datasets.batches import epoch_order, fit_length
 from datasets.data import PADDING, DataError, Dataset, Description
+from datasets.progress import VOICE, WIDTH, items, wrapped
 from ssm.checks import check_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 FORMATS = (".png", ".pdf", ".svg")
 PARTS = ("train", "validation", "test")
-WIDTH = 120
 _ROWS = 256  # sequences that are read at once
 
 
@@ -49,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Command line; 0 when it was shown, 2 when the settings or the files do not allow it."""
     words = list(sys.argv[1:] if words is None else words)
     if {"--help", "-h"} & set(words):
-        print(__doc__)
+        print(wrapped(str(__doc__), ""))
         return 0
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -58,14 +58,15 @@ def main(words: Sequence[str] | None = None) -> int:
     own = [word for word in words if word.startswith("out=")]
     others = [word for word in words if word not in own]
     try:
-        show(composed(others), Path(own[-1].removeprefix("out=")) if own else None)
+        with VOICE.beating(), VOICE.during("preparing the data"):
+            show(composed(others), Path(own[-1].removeprefix("out=")) if own else None)
     except (HydraException, OmegaConfBaseException, ValueError, MemoryError) as error:
         from bench.refusals import explain
 
         if tracebacks:
             traceback.print_exc()
         composing = isinstance(error, HydraException | OmegaConfBaseException)
-        print(explain(error, CONF, others) if composing else error, file=sys.stderr)
+        print(wrapped(explain(error, CONF, others) if composing else str(error)), file=sys.stderr)
         return 2
     return 0
 
@@ -156,7 +157,7 @@ def digest(inputs: np.ndarray, targets: np.ndarray) -> str:
 
 def values(inputs: Any, description: Description) -> Values:
     """The range of real values by channel, or the lengths of padded tokens; every training sequence is read."""
-    starts = tqdm(range(0, len(inputs), _ROWS), desc="reading", disable=None)
+    starts = items(range(0, len(inputs), _ROWS), "reading", unit="block")
     blocks = (inputs[start : start + _ROWS] for start in starts)
     if description.vocabulary is None:
         ends = [(block.min(axis=(0, 1)), block.max(axis=(0, 1))) for block in blocks]
@@ -199,4 +200,4 @@ def _check_out(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(main))

@@ -15,6 +15,7 @@ import numpy as np
 MINIMUM_SAMPLES = 5
 RESAMPLES = 4000
 CONFIDENCE = 0.95
+WIDE = 0.25  # of the median
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ def summary(samples: Sequence[float]) -> dict[str, Any]:
     values = _checked(samples, "samples")
     low, median, high = np.percentile(values, [25, 50, 75])
     return {"median": float(median), "iqr": float(high - low), "samples": values.tolist()}
+
+
+def is_wide(median: float, iqr: float) -> bool:
+    """Whether the interquartile range says that the median is a rough one: it is above a quarter of it."""
+    return iqr > WIDE * abs(median)
 
 
 def ratio(a_samples: Sequence[float], b_samples: Sequence[float], seed: int = 0) -> Ratio:

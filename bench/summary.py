@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.launch import Outcome
 from bench.schema import PHASES
+from bench.statistics import is_wide
+from datasets.progress import WIDTH, wrapped
 
 
 def of_run(outcome: Outcome) -> str:
     """Headline, figures that were measured, and where the record lies."""
     lines = [headline(outcome)]
     if outcome.record is not None:
-        lines += [f"  {name:<16} {text}" for name, text in _figures(outcome.record)]
+        lines += [wrapped(f"  {name:<16} {text}", " " * 17) for name, text in _figures(outcome.record)]
     if outcome.path is not None:
-        lines.append(f"  {'record':<16} {outcome.path}")
+        line = f"  {'record':<16} {outcome.path}"
+        lines.append(line if len(line) <= WIDTH else f"  record\n    {outcome.path}")
     return "\n".join(lines)
 
 
@@ -24,15 +28,19 @@ def of_sweep(outcomes: Sequence[Outcome]) -> str:
     width = max(len(outcome.label) for outcome in outcomes)
     lines = [f"{'status':<14} {'run':<{width}}  record or reason"]
     for outcome in outcomes:
-        where = str(outcome.path) if outcome.path is not None else str(outcome.message)
-        lines.append(f"{outcome.status:<14} {outcome.label:<{width}}  {where}")
+        where = str(outcome.message) if outcome.path is None else str(outcome.path)
+        line = f"{outcome.status:<14} {outcome.label:<{width}}  {where}"
+        if len(line) > WIDTH or "\n" in line:  # a path stays whole on a line of its own, to be copied
+            below = f"    {where}" if outcome.path is not None else wrapped(textwrap.indent(where, "    "), "")
+            line = f"{outcome.status:<14} {outcome.label}\n{below}"
+        lines.append(line)
     return "\n".join(lines)
 
 
 def headline(outcome: Outcome) -> str:
     """'s4 torch digits train: ok', with the reason where it is another status."""
     reason = "" if outcome.message is None else f": {outcome.message}"
-    return f"{outcome.label}: {outcome.status}{reason}"
+    return wrapped(f"{outcome.label}: {outcome.status}{reason}")
 
 
 def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -40,9 +48,9 @@ def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     timing = record["timing"] or {}
     for phase in PHASES:
         if spread := timing.get(f"{phase}_seconds"):
-            figures.append(
-                (phase, f"{1e3 * spread['median']:.3g} ms (interquartile range {1e3 * spread['iqr']:.2g} ms)")
-            )
+            wide = ": above a quarter of it" if is_wide(spread["median"], spread["iqr"]) else ""
+            range_ = f"interquartile range {1e3 * spread['iqr']:.2g} ms{wide}"
+            figures.append((phase, f"{1e3 * spread['median']:.3g} ms ({range_})"))
     if spread := timing.get("compile_seconds"):
         figures.append(("compilation", f"{spread['median']:.1f} s"))
     if record["algorithm"]:

@@ -16,6 +16,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,30 @@ import pandas as pd
 from bench import growth
 from bench.cells import FRAMEWORKS, IDENTITY, MEASURES, Record, cells
 from bench.files import RecordError, update_document, write_text
+from bench.layout import Layout, filled, fits, laid_out, screen_width
 from bench.records import read_records
+from bench.screen import command
+from bench.statistics import is_wide
+from datasets.progress import WIDTH, wrapped
 
 SECTIONS = tuple(MEASURES)
 MARKED = re.compile(r"(<!-- table:(?P<name>[\w.]+) -->\n)(?P<body>.*?)(<!-- /table:(?P=name) -->)", re.DOTALL)
 OPENED = re.compile(r"<!-- table:([\w.]+) -->")
 MODES = {("torch", "none"): "eager", ("torch", "default"): "torch.compile", ("jax", "default"): "jax.jit"}
-WHOLE_PROCESS = "Whole process: a CPU's resident peak over imports and data, with all that compilation took."
+# What a row is of: shared values stand above the table. The model is the last to go there.
+LAYOUT = Layout(
+    rows=("measure", "dataset", "hardware", "precision", "batch", "length", "settings", "model"),
+    right=("batch", "length", *FRAMEWORKS, "/".join(FRAMEWORKS)),
+    spare=("precision", "hardware", "batch", "settings", "length", "dataset"),  # the least used first
+    spoken={"dataset": "dataset {}", "batch": "batch {}", "length": "length {}", "model": "model {}"},
+    whole="`python -m bench.table` shows all with `--width 0` or `--format csv`.",
+)
+UNIT = re.compile(r"\(.*\)$")
+PEAK = "Peak memory: of the whole process over imports and data (on a CPU), with what compilation took."
+WAITING = "Waiting for data: loading it and waiting for batches, of that time and the steps'."
+ESTIMATE = "Compiler's estimate: what JAX says that the arrays of a train step take."
+ABOUT = {"peak": PEAK, "data": WAITING, "compiled": ESTIMATE}
+WIDE_RANGE = "◊: the interquartile range is above a quarter of the median."
 NO_CERTIFICATE = "†: no passed parity certificate stands behind this figure."
 ORIGINS = {
     "selects_on_test": (
@@ -44,24 +62,34 @@ ORIGINS = {
 ACCURACIES = {"test", "validation"}  # the measures of which who chose the epoch says something
 
 
-def markdown(frame: pd.DataFrame, measure: str | None = None) -> str:
-    """The Markdown table of a tidy frame (bench.cells) with its notes. `measure` keeps one measure only."""
+def markdown(frame: pd.DataFrame, measure: str | None = None, width: int | None = WIDTH) -> str:
+    """The Markdown table of a tidy frame (bench.cells) with its notes, `width` columns wide at most (None: any).
+    `measure` keeps one measure only.
+    """
     if measure is not None:
         frame = frame[frame["measure"] == measure]
     if frame.empty:
         raise RecordError(f"table {measure or ''}: no record measured this; run the task or choose another table")
     rows = [_text_row(row) for row in _dicts(frame)]
     shown = pd.DataFrame(rows)
-    last = f"{FRAMEWORKS[0]}/{FRAMEWORKS[1]}"
-    if not shown["settings"].any():
-        shown = shown.drop(columns="settings")
-    if measure is not None:
-        shown = shown.drop(columns="measure")
-        shown = shown.rename(columns={name: f"{name}, {frame['label'].iloc[0]}" for name in FRAMEWORKS})
-    numeric = ("batch", "length", *FRAMEWORKS, last)
-    align = ["right" if str(name).split(",")[0] in numeric else "left" for name in shown.columns]
-    table = shown.to_markdown(index=False, disable_numparse=True, colalign=align)
-    return "\n".join([table, "", *(f"- {note}" for note in _notes(frame))]) + "\n"
+    if shown["measure"].nunique() == 1 or fits(shown, LAYOUT, width):
+        tables = [_one(shown, width)]
+    else:  # a table of each measure spares its column
+        tables = [_one(own, width) for _, own in shown.groupby("measure", sort=False)]
+    return (
+        "\n".join([*(f"{table}\n" for table in tables), *(filled(f"- {note}", width, "  ") for note in _notes(frame))])
+        + "\n"
+    )
+
+
+def _one(shown: pd.DataFrame, width: int | None) -> str:
+    """One table; the unit of a single measure stands in the heads of its figures."""
+    if shown["measure"].nunique() > 1:
+        return laid_out(shown, LAYOUT, width)
+    unit = UNIT.search(shown["measure"].iloc[0])
+    heads = {name: f"{name} {unit[0]}" if unit else name for name in FRAMEWORKS}
+    layout = replace(LAYOUT, right=(*LAYOUT.right, *heads.values()))
+    return laid_out(shown.rename(columns=heads), layout, width)
 
 
 def render(records: Sequence[Record], name: str) -> str:
@@ -102,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("results_dir", nargs="*", default=["results"], help="folders of records (default: results)")
     parser.add_argument("--section", choices=[*SECTIONS, "all"], default="all")
     parser.add_argument("--format", choices=["markdown", "csv"], default="markdown")
+    parser.add_argument("--width", type=int, help="of the tables, in columns (default: the terminal's, or 100; 0: any)")
     parser.add_argument("--output", type=Path, help="write to this file instead of the screen")
     parser.add_argument("--readme", type=Path, help="rewrite the marked tables of this document")
     parser.add_argument("--check", action="store_true", help="with --readme: only say whether it is up to date")
@@ -113,9 +142,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.readme:
             update_document(options.readme, partial(updated_document, records=records), options.check)
         else:
-            _put(_table(records, options.section, options.format), options.output)
+            width = options.width if options.width is not None else WIDTH if options.output else screen_width()
+            _put(_table(records, options.section, options.format, width or None), options.output)
     except RecordError as error:
-        print(error, file=sys.stderr)
+        print(wrapped(str(error)), file=sys.stderr)
         return 1
     return 0
 
@@ -127,20 +157,20 @@ def _all_records(folders: Iterable[str]) -> list[Record]:
         found, warnings = read_records(folder)
         records |= {record["id"]: record for record in found}
         for warning in warnings:
-            print(f"left out: {warning}", file=sys.stderr)
+            print(wrapped(f"left out: {warning}"), file=sys.stderr)
     if not records:
         raise RecordError(f"no record in {', '.join(map(str, folders))}; run something first (python run.py ...)")
     return list(records.values())
 
 
-def _table(records: Sequence[Record], section: str, form: str) -> str:
+def _table(records: Sequence[Record], section: str, form: str, width: int | None) -> str:
     wanted = SECTIONS if section == "all" else (section,)
     frames = {name: frame for name in wanted if not (frame := cells(records, name)).empty}
     if not frames:
         raise RecordError(f"no record with task={' or task='.join(wanted)}; run one, or choose another --section")
     if form == "csv":
         return pd.concat([frame.assign(section=name) for name, frame in frames.items()]).to_csv(index=False)
-    return "\n".join(f"### {name}\n\n{markdown(frame)}" for name, frame in frames.items())
+    return "\n".join(f"### {name}\n\n{markdown(frame, width=width)}" for name, frame in frames.items())
 
 
 def _put(text: str, output: Path | None) -> None:
@@ -151,7 +181,7 @@ def _put(text: str, output: Path | None) -> None:
 
 
 def _text_row(row: Mapping[str, Any]) -> dict[str, str]:
-    shown = {"measure": str(row["label"]), **{name: str(row[name]) for name in IDENTITY}}
+    shown = {"measure": str(row["label"]), **{name: _text_of(row[name]) for name in IDENTITY}}
     marks = (mark for name, (mark, _) in ORIGINS.items() if row[name] and _concerns(name, row["measure"]))
     shown["dataset"] = " ".join([shown["dataset"], *marks])
     shown["settings"] = row["settings"]
@@ -163,6 +193,10 @@ def _text_row(row: Mapping[str, Any]) -> dict[str, str]:
     return shown
 
 
+def _text_of(value: Any) -> str:
+    return "–" if pd.isna(value) else str(value)
+
+
 def _concerns(origin: str, measure: str) -> bool:
     return origin != "selects_on_test" or measure in ACCURACIES
 
@@ -170,7 +204,9 @@ def _concerns(origin: str, measure: str) -> bool:
 def _text_cell(status: str | None, samples: int, value: float, iqr: float) -> str:
     if not samples:
         return "–" if pd.isna(status) or status == "ok" else status.replace("_", " ")
-    return f"{_figure(value)} [{_figure(iqr)}]" if samples > 1 else _figure(value)
+    if samples == 1:
+        return _figure(value)
+    return f"{_figure(value)} [{_figure(iqr)}]{' ◊' * is_wide(value, iqr)}"
 
 
 def _text_ratio(row: Mapping[str, Any]) -> str:
@@ -192,14 +228,16 @@ def _notes(frame: pd.DataFrame) -> list[str]:
         "Median, [interquartile range] where there are several samples. "
         "torch/jax above 1: jax is faster, or takes less."
     ]
-    if (frame["measure"] == "peak").any():
-        notes.append(WHOLE_PROCESS)
+    notes += [text for name, text in ABOUT.items() if (frame["measure"] == name).any()]
     found = {side: frame[f"{side}_compile"].dropna().unique() for side in FRAMEWORKS}
     modes = [f"{side}: {MODES.get((side, one[0]), one[0])}" for side, one in found.items() if len(one) == 1]
     if modes:
         notes.append("; ".join(modes) + ".")
     if (frame["distinguishable"] == False).any():  # noqa: E712 - None (no verdict) is a third value
         notes.append("≈: the samples of the two cannot be told apart.")
+    ranges = [(row[f"{side}_value"], row[f"{side}_iqr"]) for row in _dicts(frame) for side in FRAMEWORKS]
+    if any(is_wide(value, iqr) for value, iqr in ranges):
+        notes.append(WIDE_RANGE)
     if any(((frame[f"{side}_samples"] > 0) & ~frame[f"{side}_certificate"]).any() for side in FRAMEWORKS):
         notes.append(NO_CERTIFICATE)
     for name, (mark, meaning) in ORIGINS.items():
@@ -222,4 +260,4 @@ def _number_or_none(value: float) -> float | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(main))

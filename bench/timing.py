@@ -3,8 +3,8 @@
 Measured: the first call on its own (compilation is in it); rounds of K calls back to back with one wait at
 the end (the headline: seconds a call); single calls, each waited for (the spread). Garbage collection is off
 while the clock runs, and a compilation inside the timed part is an error. Several batches, on the device
-beforehand, take turns. Not measured: loading and moving data, accuracy. The two kinds of sample answer
-different questions; do not mix them.
+beforehand, take turns. Not measured: loading and moving data, accuracy; what is not finite (bench/finite.py). The two
+kinds of sample answer different questions; do not mix them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from tqdm import tqdm
-
+from bench.finite import Finite
 from bench.framework import Handle, Recompiled, Trainer
 from bench.memory import PeakMeter, compile_ahead
 from bench.statistics import summary
 from datasets.batches import epoch_order, fit_length
+from datasets.progress import LEAST_SECONDS, Counter, duration
 
 PHASES = ("train_step", "forward", "recurrent_step")
 BATCHES_IN_TURN = 4
@@ -48,9 +48,10 @@ def time_task(
     settings: task/time: batch_size, length (null: the data's own), phases, warmup, steps (K), rounds,
     single_steps, budget_seconds (for all phases together, without their first calls). result: filled while
     measuring, so that an interrupted run keeps what it has. operations: analytic operations and bytes a step,
-    copied into the record. baseline_bytes: memory.baseline(). progress: True shows a bar, False none, None one
-    where stderr is a terminal.
-    Raises Recompiled, naming the phase.
+    copied into the record. baseline_bytes: memory.baseline(). progress: as Counter's `shown`; lines are written
+    between rounds.
+    Raises Recompiled, naming the phase, and Diverged, with the step, once a loss or logits are not finite; the rounds
+    before it are kept.
     """
     batch_size, phases = int(settings["batch_size"]), list(settings["phases"])
     for phase in phases:
@@ -68,14 +69,9 @@ def time_task(
     batches = [trainer.put(x, data.train.targets[row]) for x, row in zip(inputs, rows, strict=True)]
 
     begin = time.perf_counter()
-    bar = tqdm(
-        total=len(phases) * int(settings["rounds"]),
-        unit="round",
-        disable=None if progress is None else not progress,
-    )
-    with bar:
+    with Counter(len(phases) * int(settings["rounds"]), "round", shown=progress) as bar:
         for position, phase in enumerate(phases, start=1):
-            bar.set_description(phase)
+            bar.bar.set_description(phase)
             calls = _calls(trainer, phase, batches, inputs, batch_size, notes)
             if calls is not None:
                 # First calls compile, for as long as they like: they are not in the budget.
@@ -132,20 +128,23 @@ def _time_phase(
     deadline: float,
     timing: dict[str, Any],
     notes: list[str],
-    bar: tqdm,
+    bar: Counter,
     ahead: Callable[[], None],
     steady: Callable[[], None],
 ) -> None:
     steps, rounds = int(settings["steps"]), int(settings["rounds"])
+    finite = Finite(trainer, phase, BATCHES_IN_TURN)
     begin = time.perf_counter()
-    ahead()
-    first_seconds = time.perf_counter() - begin + _waited(trainer, calls, 1)
+    with bar.voice.during(f"compiling {phase}"):
+        ahead()
+        first_seconds = time.perf_counter() - begin + _waited(trainer, calls, 1, finite)
     deadline += first_seconds
     begin = time.perf_counter()
     timing["first_call_seconds"][phase] = first_seconds
     steady()
     for _ in range(int(settings["warmup"])):
-        trainer.wait(next(calls)())
+        _waited(trainer, calls, 1, finite)
+    finite.look()
 
     compiled = trainer.compilations()
     singles: list[float] = []
@@ -153,9 +152,10 @@ def _time_phase(
         started = time.perf_counter()
         single_until = started + SINGLE_SHARE * max(0.0, deadline - started)
         while len(singles) < max(1, int(settings["single_steps"])):
-            singles.append(_waited(trainer, calls, 1))
+            singles.append(_waited(trainer, calls, 1, finite))
             if time.perf_counter() > single_until and len(singles) >= 2:
                 break
+    finite.look()
     _no_compilation(trainer, phase, compiled)
     if len(singles) < int(settings["single_steps"]):
         short = f"{len(singles)} single steps instead of {settings['single_steps']}"
@@ -169,9 +169,11 @@ def _time_phase(
         if count < steps:
             notes.append(f"{phase}: rounds of {count} steps instead of {steps}, as task.budget_seconds ran short")
     samples: list[float] = []
-    for _ in range(rounds):
-        with _collector_off():
-            samples.append(_waited(trainer, calls, count) / count)
+    for number in range(rounds):
+        # Where a round takes a minute, the thread that says so wakes in it; lines of shorter ones stand between them.
+        with bar.voice.during(f"{phase}: round {number + 1} of {rounds}"), _collector_off():
+            samples.append(_waited(trainer, calls, count, finite) / count)
+        finite.look()
         _no_compilation(trainer, phase, compiled)
         timing[f"{phase}_seconds"] = {
             **summary(samples),
@@ -180,6 +182,9 @@ def _time_phase(
         }
         bar.update()
         now = time.perf_counter()
+        if bar.due(LEAST_SECONDS):
+            each, left = f"{1e3 * samples[-1]:.4g} ms a call", f"at most {duration(deadline - now)} left"
+            bar.voice.say(f"{phase}: round {len(samples)} of {rounds}, {each}, {left}")
         if len(samples) >= LEAST_ROUNDS and len(samples) < rounds and now + samples[-1] * count > deadline:
             notes.append(
                 f"{phase}: {len(samples)} rounds instead of {rounds}, in {now - begin:.1f} s after the first call, "
@@ -192,11 +197,13 @@ def _time_phase(
         timing["compile_seconds"] = summary([max(0.0, first_seconds - median)])
 
 
-def _waited(trainer: Trainer, calls: Iterator[Callable[[], Handle]], count: int) -> float:
-    """Seconds of `count` calls back to back, with one wait at the end."""
+def _waited(trainer: Trainer, calls: Iterator[Callable[[], Handle]], count: int, finite: Finite) -> float:
+    """Seconds of `count` calls back to back, with one wait at the end; `finite` keeps what they give."""
+    keep = finite.keep
     begin = time.perf_counter()
     for _ in range(count):
         handle = next(calls)()
+        keep(handle)
     trainer.wait(handle)
     return time.perf_counter() - begin
 

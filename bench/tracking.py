@@ -21,6 +21,7 @@ from typing import Any
 
 from bench.records import plain
 from bench.workers.children import Child
+from datasets.progress import VOICE
 
 MODES = ("disabled", "offline", "online")
 START_SECONDS = 60.0
@@ -56,7 +57,9 @@ class Tracker:
         if self.settings["mode"] == "disabled":
             return
         command = [sys.executable, "-m", "bench.tracking_child"]
-        environment = {**os.environ, "WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+        # W&B stores every variable of Slurm's with its value, a job's token (SLURM_JWT) too.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+        environment |= {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - close() does
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -136,5 +139,5 @@ class Tracker:
         said = f" ({lines[-1][:300]})" if lines else ""
         note = f"wandb ({self.settings['mode']}) failed, the record is not affected: {what}{said}"
         self.notes.append(note)
-        print(note, file=sys.stderr)
+        VOICE.say(note)
         self.close()

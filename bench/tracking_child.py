@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.screen import command
+
 LEFT_SECONDS = 60.0  # that a run, whose parent is gone, may take to close
 
 
@@ -27,7 +29,7 @@ def main() -> None:
         answers.flush()
 
     run: Any = None
-    for line in sys.stdin:
+    for line in os.fdopen(os.dup(0), encoding="utf-8"):
         message = json.loads(line)
         try:
             if message["call"] == "start":
@@ -100,4 +102,4 @@ def summary(record: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command(main))

@@ -15,12 +15,12 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from bench.framework import Batch, Diverged, Metrics, Trainer
 from bench.memory import compile_ahead
 from bench.schedules import schedule
 from datasets.batches import Prefetcher, epoch_order, evaluation_batches, fit_length
+from datasets.progress import LEAST_SECONDS, Counter
 
 CHECK_EVERY = 50  # steps; those read are at least as many steps old, so that the device's queue never runs dry
 CPU_HOLD_BYTES = 2**30
@@ -55,8 +55,8 @@ def train_task(
     epochs, steps (overrides epochs), length (null: the data's own), schedule, patience; rates and clipping
     are the trainer's. result: filled while training: an interrupted or diverged run keeps its curve. ledger:
     seconds so far (import_seconds, build_seconds), to which compile_, data_, step_ and evaluation_seconds
-    are added. on_epoch: is given each epoch's entry of the curve. progress: True shows a bar, False none,
-    None one where stderr is a terminal. hold_bytes: hold_limit().
+    are added. on_epoch: is given each epoch's entry of the curve. progress: as Counter's `shown`. hold_bytes:
+    hold_limit().
     Raises Diverged when a loss is NaN or infinite: a step's, the validation's or the test's.
     """
     _Training(trainer, data, settings, result, seed, ledger, progress, on_epoch, hold_bytes).run()
@@ -144,20 +144,23 @@ class _Training:
         validation = _Feed(self.trainer, self.data.validation, self.length, self.hold_bytes)
         loaded = time.perf_counter()
         self.ledger["data_seconds"] += loaded - begin
-        train.compile(self.batch_size)
-        self.ledger["compile_seconds"] += time.perf_counter() - loaded
-        self.bar = tqdm(total=self.steps, unit="step", disable=None if self.progress is None else not self.progress)
-        with self.bar:
+        with Counter(self.steps, "step", shown=self.progress) as self.bar:
+            voice = self.bar.voice
+            with voice.during("compiling what picks the batches"):
+                train.compile(self.batch_size)
+            self.ledger["compile_seconds"] += time.perf_counter() - loaded
             done, epoch = 0, 0
             while done < self.steps:
                 order = epoch_order(train.count, self.batch_size, self.seed, epoch)[: self.steps - done]
-                self._epoch(train, order, done)
+                with voice.during(self.bar.text):
+                    self._epoch(train, order, done)
                 done, epoch = done + len(order), epoch + 1
                 self._validate(validation, epoch, done, len(order))
+                self._report_epoch(epoch)
                 if self._out_of_patience() and done < self.steps:
                     self.notes.append(f"stopped early: no better validation accuracy in {self.patience} epochs")
                     break
-        self._test()
+            self._test()
 
     def _epoch(self, feed: _Feed, order: np.ndarray, done: int) -> None:
         """The steps of one epoch, queued; their losses read at its end."""
@@ -174,13 +177,20 @@ class _Training:
                 self.scale = self.schedule(step, accuracies)
                 asked = time.perf_counter()
                 if step == 0:
-                    compile_ahead(self.trainer, batch)
-                self.pending.append(self.trainer.train_step(batch, self.scale))
-                if step == 0:
-                    first = self._first_call("train_step", self.pending[0], asked)
+                    with self.bar.voice.during("compiling the train step"):
+                        compile_ahead(self.trainer, batch)
+                        self.pending.append(self.trainer.train_step(batch, self.scale))
+                        first = self._first_call("train_step", self.pending[0], asked)
+                else:
+                    self.pending.append(self.trainer.train_step(batch, self.scale))
                 self.bar.update()
+                if step == 0:
+                    self.bar.restart()
                 if len(self.pending) >= 2 * CHECK_EVERY:
                     self._read(CHECK_EVERY)
+                if self.bar.due():
+                    self._read(len(self.pending) // 2)  # the younger half keeps the device's queue from running dry
+                    self.bar.report()
         finally:
             # Also on Ctrl-C: the steps that were taken belong to the curve, their seconds to the ledger.
             batches.close()
@@ -216,15 +226,18 @@ class _Training:
                 self.pending.clear()
             self._must_be_finite(loss, "loss", f"at step {len(self.losses)} of {self.steps}")
         if metrics:
-            self.bar.set_postfix(
-                loss=f"{self.losses[-1]:.4f}", **self._shown(), rate=f"x{self.scale:.3g}", refresh=False
-            )
+            self._show()
 
-    def _shown(self) -> dict[str, str]:
-        return {"accuracy": f"{self.epochs[-1]['validation_accuracy']:.4f}"} if self.epochs else {}
+    def _report_epoch(self, epoch: int) -> None:
+        self._show()
+        self.bar.report(f"epoch {epoch} of {math.ceil(self.steps / self.per_epoch)}", LEAST_SECONDS)
+
+    def _show(self) -> None:
+        accuracy = {"accuracy": f"{self.epochs[-1]['validation_accuracy']:.4f}"} if self.epochs else {}
+        self.bar.show({"rate": f"x{self.scale:.3g}"}, loss=f"{self.losses[-1]:.4f}", **accuracy)
 
     def _validate(self, feed: _Feed, epoch: int, step: int, steps: int) -> None:
-        loss, accuracy = self._evaluate(feed)
+        loss, accuracy = self._evaluate(feed, f"validating after epoch {epoch}")
         entry = {
             "epoch": epoch,
             "step": step,
@@ -252,7 +265,7 @@ class _Training:
         assert self.best_state is not None
         self.trainer.restore(self.best_state)
         feed = _Feed(self.trainer, self.data.test, self.length, self.hold_bytes)
-        loss, accuracy = self._evaluate(feed)
+        loss, accuracy = self._evaluate(feed, "testing")
         self.result["loss"]["test"] = loss
         self._must_be_finite(loss, "test loss", f"with the weights of epoch {self.best_epoch}")
         self.result["accuracy"]["test"] = accuracy
@@ -263,9 +276,9 @@ class _Training:
                 f"{name} is {loss} {when}: training diverged; lower task.optimiser.rate, or set task.clip_norm"
             )
 
-    def _evaluate(self, feed: _Feed) -> tuple[float, float]:
+    def _evaluate(self, feed: _Feed, work: str) -> tuple[float, float]:
         """Mean loss and accuracy over a split; the last batch is padded, so that no other shape is
-        compiled.
+        compiled. work: what it is for, to be said where it takes long.
         """
         begin, first = time.perf_counter(), 0.0
         pairs = list(evaluation_batches(feed.count, self.batch_size))
@@ -273,16 +286,18 @@ class _Training:
         batches = feed.batches(order)
         read: list[tuple[float, float]] = []
         metrics: list[Metrics] = []
+        counted = self.bar.voice.during(lambda: f"{work}: batch {len(read) + len(metrics)} of {len(counts)}")
         try:
-            for batch, count in zip(batches, counts, strict=True):
-                asked = time.perf_counter()
-                metrics.append(self.trainer.evaluate(batch, count))
-                if "evaluate" not in self.first_calls:
-                    first = self._first_call("evaluate", metrics[0], asked)
-                if len(metrics) >= 2 * CHECK_EVERY:  # bounds the batches that wait on the device
-                    read += self.trainer.read_all(metrics[:CHECK_EVERY])
-                    del metrics[:CHECK_EVERY]
-            read += self.trainer.read_all(metrics)
+            with counted:
+                for batch, count in zip(batches, counts, strict=True):
+                    asked = time.perf_counter()
+                    metrics.append(self.trainer.evaluate(batch, count))
+                    if "evaluate" not in self.first_calls:
+                        first = self._first_call("evaluate", metrics[0], asked)
+                    if len(metrics) >= 2 * CHECK_EVERY:  # bounds the batches that wait on the device
+                        read += self.trainer.read_all(metrics[:CHECK_EVERY])
+                        del metrics[:CHECK_EVERY]
+                read += self.trainer.read_all(metrics)
         finally:
             batches.close()
             self._book("evaluation_seconds", time.perf_counter() - begin, first, len(counts))

@@ -27,12 +27,14 @@ from bench.environment import bind
 from bench.files import RecordError
 from bench.framework import Adapter, Diverged, ModelSpec, OptimiserSpec, Trainer
 from bench.parity import parity_task
+from bench.plan import plan
 from bench.records import set_status, write_record
 from bench.timing import time_task
 from bench.tracking import Tracker
 from bench.training import hold_limit, train_task
 from datasets import registry
 from datasets.data import Dataset
+from datasets.progress import VOICE
 from ssm.network import initial, ssm_parameter_names, statistic_names
 from ssm.operations import operations
 
@@ -50,17 +52,20 @@ def work(load_adapter: LoadAdapter) -> int:
     job = receive()
     interruption = Interruption()
     record = job["record"]
-    with Tracker(record["config"]["wandb"], job["results_dir"]) as tracker:
+    VOICE.title = job["title"]
+    with VOICE.beating(), Tracker(record["config"]["wandb"], job["results_dir"]) as tracker:
         status, message = _run(job, load_adapter, tracker, interruption)
         interruption.ignore()
         set_status(record, status, message)
         try:
             path = write_record(record, job["results_dir"])
-            if notes := tracker.finish(record, path, _results(record)):
+            with VOICE.during("waiting for W&B"):
+                notes = tracker.finish(record, path, _results(record))
+            if notes:
                 record["notes"] += notes
                 write_record(record, job["results_dir"])
         except RecordError as error:  # a full disk, say
-            print(error, file=sys.stderr)
+            VOICE.say(str(error))
             return 1
     return 0 if status == "ok" else 1
 
@@ -82,8 +87,10 @@ def _run(
     run = Run(job, load_adapter)
     try:
         interruption.allow()
-        tracker.start(record["config"], record["id"])
-        run.measure(tracker)
+        with VOICE.during("waiting for W&B"):
+            tracker.start(record["config"], record["id"])
+        with VOICE.during("importing the framework, loading the data and building the model"):
+            run.measure(tracker)
     except KeyboardInterrupt as error:
         return "interrupted", str(error) or "interrupted"
     except Diverged as error:
@@ -94,7 +101,7 @@ def _run(
             traceback.print_exc()
         if interruption.reason is not None:  # the signal came out of a library as another exception
             return "interrupted", interruption.reason
-        message = str(error) or type(error).__name__
+        message = str(error).strip() or type(error).__name__
         return ("out_of_memory" if run.is_out_of_memory(error) else "failed"), message
     return "ok", None
 
@@ -172,8 +179,10 @@ class Run:
         trainer, counted = self._build(data)
         self._be_alone()
         seed = self.config["seed"]
+        VOICE.report(plan(self.record, len(data.train.targets)))
         if self.task["name"] == "parity":
-            parity_task(trainer, data, self.task, self.job["trace"], seed)
+            with VOICE.during("tracing what the certificate compares"):
+                parity_task(trainer, data, self.task, self.job["trace"], seed)
         elif self.task["name"] == "time":
             time_task(
                 trainer,

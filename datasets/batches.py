@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from datasets.stored import Stored, length_axis
+from datasets.store.stored import Stored, length_axis
 
 BatchT = TypeVar("BatchT")
 InputsT = TypeVar("InputsT", np.ndarray, Stored)

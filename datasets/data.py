@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.stored import Stored
+from datasets.store.stored import Stored
 
 PADDING = 0  # the token that fills a sequence up to its data set's length; no other symbol has this number
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from datasets.data import DataError, Dataset, Description, Split
+from datasets.parts.splits import cut_validation, stratified_test, validation_count
 from datasets.settings import refuse_unknown, validation_fraction
-from datasets.splits import cut_validation, stratified_test, validation_count
 
 _TEST_FRACTION = 0.2
 _TEST_SEED = 1797

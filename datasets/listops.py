@@ -9,29 +9,34 @@ has no validation part; its read-out averages over the padding too, so that padd
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets import listops_generator, sources
-from datasets.cache import Prepared, Recipe, fingerprint, new_array, progress
-from datasets.data import PADDING, DataError, Dataset, Description, Split
-from datasets.listops_generator import CLOSE, END_OF_SEQUENCE, MAX, MED, MIN, SM, SYMBOLS, ZERO
+from datasets.data import PADDING, Dataset, Description, Split
+from datasets.files import listops as listops_files
+from datasets.files import sources
+from datasets.files.listops import CLASSES, FILES
+from datasets.generators import listops as listops_generator
+from datasets.generators.listops import END_OF_SEQUENCE, SYMBOLS
+from datasets.parts.protocols import Protocol, chosen
+from datasets.parts.splits import Parts
+from datasets.parts.texts import Text
 from datasets.settings import choice, refuse_unknown, whole_number
-from datasets.stored import Stored
+from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
+from datasets.store.stored import Stored
 
 LENGTH = 2048
-CLASSES = 10
-FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "basic_test.tsv"}
-FOLDERS = ("lra_release/lra_release/listops-1000", "listops-1000", "listops", "")
-PROTOCOLS = ("default", "official", "s5", "annotated")
-_HINT = f"put {', '.join(FILES.values())} of the Long Range Arena's lra_release.gz there"
-_CODE = [__file__, listops_generator.__file__]
-_NUMBERS = {symbol.encode(): number for number, symbol in enumerate(SYMBOLS) if number >= ZERO}
+PROTOCOLS = (
+    Protocol("default", Parts(), Text(LENGTH)),
+    Protocol("official", Parts(), Text(LENGTH)),
+    Protocol("s5", Parts(), Text(LENGTH)),
+    Protocol("annotated", Parts(validation="test"), Text(LENGTH, masked=False)),
+)
+_CODE = [__file__, listops_files.__file__, listops_generator.__file__]
 
 
 def describe(settings: Mapping[str, Any]) -> Description:
@@ -43,28 +48,25 @@ def describe(settings: Mapping[str, Any]) -> Description:
     source = choice("listops", settings, "source", sources.SOURCES)
     count = whole_number("listops", settings, "generated_count", least=50)
     whole_number("listops", settings, "generated_seed", least=0)
-    protocol = choice("listops", settings, "protocol", PROTOCOLS)
-    return _description(protocol, _generated_counts(count) if source == "generated" else None, source == "generated")
+    return _description(settings, _generated_counts(count) if source == "generated" else None, source == "generated")
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
     """Find the published files and check them, or generate the expressions; DataError if that fails."""
-    protocol = describe(settings).protocol
+    describe(settings)
     notes = _arrays(settings, data_dir).notes
-    return _description(protocol, notes["counts"], notes["generated"])
+    return _description(settings, notes["counts"], notes["generated"])
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs int32 (M, 2048). They are fixed, so that `seed` decides nothing."""
-    protocol = describe(settings).protocol
+    describe(settings)
     found = _arrays(settings, data_dir)
-    counts = found.notes["counts"]
-    description = _description(protocol, counts, found.notes["generated"])
-    ends = np.cumsum([counts[part] for part in FILES])
-    train, validation, test = (np.arange(end - counts[part], end) for part, end in zip(FILES, ends, strict=True))
+    counts = {part: found.notes["counts"][part] for part in FILES}
     tokens, targets = found.arrays["tokens"], found.arrays["targets"]
-    rows = (train, test if description.selects_on_test else validation, test)
-    return Dataset(description, *(Split(Stored(tokens, part), targets[part].astype(np.int32)) for part in rows))
+    rows = chosen("listops", settings, PROTOCOLS).split.rows(counts)
+    parts = (Split(Stored(tokens, own), targets[own].astype(np.int32)) for own in rows)
+    return Dataset(_description(settings, counts, found.notes["generated"]), *parts)
 
 
 def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -79,19 +81,18 @@ def text_of(settings: Mapping[str, Any], tokens: np.ndarray) -> str:
     return " ".join(SYMBOLS[token] for token in tokens.tolist() if token != PADDING)
 
 
-def _description(protocol: str, counts: Mapping[str, int] | None, generated: bool) -> Description:
-    annotated = protocol == "annotated"
-    shown = counts if counts is None or not annotated else {**counts, "validation": counts["test"]}
+def _description(settings: Mapping[str, Any], counts: Mapping[str, int] | None, generated: bool) -> Description:
+    protocol = chosen("listops", settings, PROTOCOLS)
     return Description(
         "listops",
-        LENGTH,
+        protocol.values.length,
         channels=1,
         classes=CLASSES,
         vocabulary=len(SYMBOLS),
-        counts=shown,
-        padded=not annotated,
-        protocol=protocol,
-        selects_on_test=annotated,
+        counts=None if counts is None else protocol.split.counts(counts),
+        padded=protocol.values.masked,
+        protocol=protocol.name,
+        selects_on_test=protocol.selects_on_test,
         generated=generated,
     )
 
@@ -104,7 +105,7 @@ def _generated_counts(count: int) -> dict[str, int]:
 def _arrays(settings: Mapping[str, Any], data_dir: Path) -> Prepared:
     """tokens uint8 (N, 2048) and targets uint8 (N,): train, then validation, then test."""
     source, names = settings["source"], tuple(FILES.values())
-    folder = None if source == "generated" else sources.first_folder(data_dir, FOLDERS, names, _HINT)
+    folder = None if source == "generated" else listops_files.find(data_dir)
     files = [] if folder is None else [folder / name for name in names if (folder / name).exists()]
     known = {name: settings[name] for name in ("generated_count", "generated_seed")}
     return sources.arrays(
@@ -125,20 +126,9 @@ def _generate(count: int, seed: int, into: Path) -> Mapping[str, Any]:
 
 
 def _read(folder: Path | None, data_dir: Path, into: Path) -> Mapping[str, Any]:
-    if folder is None:
-        raise DataError(
-            f"dataset listops: {', '.join(FILES.values())} are not in data_dir={str(data_dir)!r}, nor in "
-            f"{', '.join(FOLDERS[:-1])} below it; {_HINT}, or choose dataset.source=auto, which generates them"
-        )
-    digest = hashlib.sha256()
-    rows: list[tuple[np.ndarray, int]] = []
-    counts = {}
-    for part, name in FILES.items():
-        before = len(rows)
-        rows.extend(progress(_expressions(folder / name, digest), name))
-        counts[part] = len(rows) - before
+    rows, counts, checksum = listops_files.expressions(folder, data_dir)
     _write(rows, len(rows), into)
-    return {"source": f"sha256:{digest.hexdigest()}", "counts": counts, "generated": False}
+    return {"source": checksum, "counts": counts, "generated": False}
 
 
 def _write(rows: Iterable[tuple[np.ndarray, int]], count: int, into: Path) -> None:
@@ -149,60 +139,3 @@ def _write(rows: Iterable[tuple[np.ndarray, int]], count: int, into: Path) -> No
         tokens[index, : len(kept)] = kept
         tokens[index, len(kept)] = END_OF_SEQUENCE
         targets[index] = target
-
-
-def _expressions(path: Path, digest: Any) -> Iterator[tuple[np.ndarray, int]]:
-    """A file's rows, checked: (tokens uint8 (l,), target). All that is read goes into the digest."""
-    try:
-        with open(path, "rb") as file:
-            header = file.readline()
-            digest.update(header)
-            columns = _columns(header, path)
-            number = 1
-            for number, line in enumerate(file, start=2):
-                digest.update(line)
-                if line.strip():
-                    yield _expression(line.rstrip(b"\r\n").split(b"\t"), columns, f"{path}: line {number}")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); {_HINT}") from error
-    if number == 1:
-        raise DataError(f"{path}: holds no expression; {_HINT} again")
-
-
-def _columns(header: bytes, path: Path) -> tuple[int, int]:
-    names = header.rstrip(b"\r\n").split(b"\t")
-    for name in (b"Source", b"Target"):
-        if name not in names:
-            raise DataError(
-                f"{path}: line 1 has no column {name.decode()!r}; it must name Source and Target, with a tab between; "
-                f"{_HINT} again"
-            )
-    return names.index(b"Source"), names.index(b"Target")
-
-
-def _expression(fields: Sequence[bytes], columns: tuple[int, int], where: str) -> tuple[np.ndarray, int]:
-    if len(fields) <= max(columns):
-        raise DataError(
-            f"{where} has {len(fields)} columns; expected an expression, a tab and its value; {_HINT} again"
-        )
-    source, target = (fields[column] for column in columns)
-    if not (target.isdigit() and int(target) < CLASSES):
-        raise DataError(f"{where}: the target is {_quoted(target)}; expected a digit from 0 to 9; {_HINT} again")
-    words = source.translate(None, b"()").split()
-    try:
-        tokens = bytes(map(_NUMBERS.__getitem__, words))
-    except KeyError as error:
-        raise DataError(
-            f"{where}: {_quoted(error.args[0])} is no symbol of ListOps; expected one of {' '.join(SYMBOLS[ZERO:])}; "
-            f"{_HINT} again"
-        ) from error
-    opened, closed = sum(tokens.count(operator) for operator in (MAX, MED, MIN, SM)), tokens.count(CLOSE)
-    if not words or opened != closed:
-        raise DataError(
-            f"{where}: {opened} brackets are opened and {closed} closed, so that it is cut off; {_HINT} again"
-        )
-    return np.frombuffer(tokens, np.uint8), int(target)
-
-
-def _quoted(raw: bytes) -> str:
-    return repr(raw[:20].decode("utf-8", "replace"))

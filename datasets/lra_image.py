@@ -8,39 +8,22 @@ torch's random_split with seed 42. Nobody's recipe for this task shifts or flips
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from datasets import cifar_files, images
-from datasets.data import Dataset, Description
-from datasets.images import Protocol
+from datasets.files import cifar
+from datasets.parts.images import ImageProtocol, ImageSet, Pixels
+from datasets.parts.splits import Cut
 
-_MEAN, _STD = (122.6 / 255.0,), (61.0 / 255.0,)
-PROTOCOLS = {
-    "default": Protocol(_MEAN, _STD),
-    "official": Protocol(_MEAN, _STD, split_seed=42),
-    "s5": Protocol(_MEAN, _STD, split_seed=42),
-}
-
-
-def describe(settings: Mapping[str, Any]) -> Description:
-    """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    return images.describe("lra_image", settings, cifar_files.GREY_SIZES, PROTOCOLS)
+_VALUES = Pixels(mean=(122.6 / 255.0,), std=(61.0 / 255.0,))
+PROTOCOLS = (
+    ImageProtocol("default", Cut(), _VALUES),
+    ImageProtocol("official", Cut(torch_seed=42), _VALUES),
+    ImageProtocol("s5", Cut(torch_seed=42), _VALUES),
+)
+SET = ImageSet("lra_image", cifar.GREYS, PROTOCOLS)
+describe, prepare, load = SET.describe, SET.prepare, SET.load
 
 
 def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """In the order of their numbers."""
-    return cifar_files.CLASSES
-
-
-def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
-    """Find or fetch CIFAR-10, check it and prepare its greys; DataError if that fails."""
-    description = describe(settings)
-    cifar_files.prepared(data_dir, grey=True)
-    return description
-
-
-def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
-    """The three parts, inputs float32 (M, 1024, 1)."""
-    description = describe(settings)
-    return images.dataset(description, settings, PROTOCOLS, cifar_files.prepared(data_dir, grey=True), seed)
+    return cifar.CLASSES

@@ -6,33 +6,15 @@ validation part, the best epoch chosen on the test part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-from datasets import images, mnist_files
-from datasets.data import Dataset, Description
-from datasets.images import Protocol
-from datasets.smnist import PROTOCOLS as SMNIST_PROTOCOLS
+from datasets.files import mnist
+from datasets.parts.images import ImageProtocol, ImageSet, Pixels
+from datasets.parts.splits import Cut, Parts
 
 NAME = "mnist-classification"  # the registry's, as no module can have it
-_ANNOTATED = SMNIST_PROTOCOLS["annotated"]
-PROTOCOLS = {"default": Protocol(_ANNOTATED.mean, _ANNOTATED.std), "annotated": _ANNOTATED}
-
-
-def describe(settings: Mapping[str, Any]) -> Description:
-    """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    return images.describe(NAME, settings, mnist_files.SIZES, PROTOCOLS)
-
-
-def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
-    """Find or fetch the four MNIST files, check and prepare them; DataError if that fails."""
-    description = describe(settings)
-    mnist_files.prepared(data_dir)
-    return description
-
-
-def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
-    """The three parts, inputs float32 (M, 784, 1) in [-1, 1]."""
-    description = describe(settings)
-    return images.dataset(description, settings, PROTOCOLS, mnist_files.prepared(data_dir), seed)
+_VALUES = Pixels(mean=(0.5,), std=(0.5,))
+PROTOCOLS = (
+    ImageProtocol("default", Cut(), _VALUES),
+    ImageProtocol("annotated", Parts(validation="test"), _VALUES),
+)
+SET = ImageSet(NAME, mnist.IMAGES, PROTOCOLS)
+describe, prepare, load = SET.describe, SET.prepare, SET.load

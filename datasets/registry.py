@@ -1,4 +1,4 @@
-"""Data sets by name: `settings["name"]` is the module in this folder that describes, prepares and loads it, or the
+"""Data sets by name: `settings["name"]` is the module beside this one that describes, prepares and loads it, or the
 NAME that the module gives itself.
 
 A new data set is one file with these three functions and one YAML; nothing here is edited.
@@ -18,7 +18,7 @@ import numpy as np
 
 import datasets
 from datasets.data import Dataset, Description
-from datasets.stored import Stored
+from datasets.store.stored import Stored
 
 _FUNCTIONS = {"describe", "prepare", "load"}
 
@@ -59,7 +59,7 @@ def text_of(settings: Mapping[str, Any], tokens: np.ndarray) -> str:
 
 
 def names() -> tuple[str, ...]:
-    """Every data set in this folder, sorted."""
+    """Every data set of the catalogue, sorted."""
     return tuple(sorted(_modules()))
 
 
@@ -67,6 +67,8 @@ def names() -> tuple[str, ...]:
 def _modules() -> dict[str, ModuleType]:
     found = {}
     for info in pkgutil.iter_modules(datasets.__path__):
+        if info.ispkg:  # a room, not a data set
+            continue
         module = importlib.import_module(f"datasets.{info.name}")
         if module.__name__ != __name__ and set(vars(module)) >= _FUNCTIONS:
             found[vars(module).get("NAME", info.name)] = module

@@ -4,7 +4,7 @@
 chance, and a clip that no place has is put into one of the first three, all as in S4Torch. There the places are drawn
 anew whenever a clip is read, in training and in validation; here once for all, from a constant seed, so that both
 frameworks and every run count in the same sound. Parts: by the official lists; protocol s4torch: its random tenth (see
-speech_protocols.py), of the places that are drawn here.
+parts/clips.py), of the places that are drawn here.
 """
 
 from __future__ import annotations
@@ -15,16 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from datasets import cache, speech_files, wav_files
-from datasets.cache import Prepared, Recipe
 from datasets.data import Dataset, Description, Split
-from datasets.settings import choice, refuse_unknown
-from datasets.speech_files import LENGTH, WORDS_10
-from datasets.speech_protocols import assembled, listed, random_tenth
-from datasets.stored import Stored
-from datasets.wav_files import SCALE
+from datasets.files import speech_commands, wav
+from datasets.files.speech_commands import LENGTH, WORDS_10
+from datasets.files.wav import SCALE
+from datasets.parts.clips import ClipProtocol, Listed, RandomTenth, Samples, assembled
+from datasets.parts.protocols import chosen
+from datasets.settings import refuse_unknown
+from datasets.store import cache
+from datasets.store.cache import Prepared, Recipe
+from datasets.store.stored import Stored
 
 _NAME = "repeated_speechcommands10"
+PROTOCOLS = (
+    ClipProtocol("default", Listed(), Samples(SCALE)),
+    ClipProtocol("s4torch", RandomTenth(), Samples(SCALE)),
+)
 _PLACES = 4
 _SEED = 4
 
@@ -32,10 +38,9 @@ _SEED = 4
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
     refuse_unknown(_NAME, settings, {"protocol"})
-    protocol = choice(_NAME, settings, "protocol", ("default", "s4torch"))
-    return Description(
-        _NAME, _PLACES * LENGTH, 1, _PLACES, None, None, protocol=protocol, selects_on_test=protocol == "s4torch"
-    )
+    protocol = chosen(_NAME, settings, PROTOCOLS)
+    selects = protocol.selects_on_test
+    return Description(_NAME, _PLACES * LENGTH, 1, _PLACES, None, None, protocol=protocol.name, selects_on_test=selects)
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
@@ -46,11 +51,12 @@ def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 64000, 1) in [-1, 1); the same for every seed."""
     description = describe(settings)
-    clips = speech_files.clips(WORDS_10, data_dir)
+    clips = speech_commands.clips(WORDS_10, data_dir)
     repeated = _repeated(clips, data_dir)
     labels = repeated["labels"].astype(np.int32)
-    rows = random_tenth(len(labels)) if description.protocol == "s4torch" else listed(clips)
-    return assembled(description, [Split(Stored(repeated["samples"], own, divisor=SCALE), labels[own]) for own in rows])
+    protocol, samples = chosen(_NAME, settings, PROTOCOLS), repeated["samples"]
+    rows, divisor = protocol.split.rows(clips), protocol.values.divisor
+    return assembled(description, [Split(Stored(samples, own, divisor), labels[own]) for own in rows])
 
 
 def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -82,5 +88,5 @@ def _repeated(clips: Prepared, data_dir: Path) -> Mapping[str, np.ndarray]:
         return {"source": clips.notes["source"]}
 
     own = str(clips.notes["source"]).partition(":")[2][:12]
-    recipe = Recipe(_NAME, {}, [__file__, speech_files.__file__, wav_files.__file__])
+    recipe = Recipe(_NAME, {}, [__file__, speech_commands.__file__, wav.__file__])
     return cache.prepared(recipe, data_dir, own, make).arrays

@@ -13,33 +13,27 @@ its embedding, and ours do not.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets import characters, sources
-from datasets.cache import Prepared, Recipe, fingerprint, new_array, prepared, progress
-from datasets.data import DataError, Dataset, Description, Split
-from datasets.settings import choice, refuse_unknown
-from datasets.stored import Stored
+from datasets.data import Dataset, Description, Split
+from datasets.files import characters
+from datasets.files import retrieval as retrieval_files
+from datasets.parts.protocols import Protocol, chosen
+from datasets.parts.splits import Parts
+from datasets.parts.texts import Text
+from datasets.settings import refuse_unknown
+from datasets.store.stored import Stored
 
 LENGTH = 4000  # of a document
-DOCUMENTS = 2
-ALPHABET = "".join(map(chr, range(0x20, 0x7F)))
-FILES = {
-    "train": "new_aan_pairs.train.tsv",
-    "validation": "new_aan_pairs.eval.tsv",
-    "test": "new_aan_pairs.test.tsv",
-}
-FOLDERS = ("lra_release/lra_release/tsv_data", "lra_release/tsv_data", "tsv_data", "aan", "retrieval", "")
-COLUMNS = ("label", "id1", "id2", "text1", "text2")
-PROTOCOLS = {"default": True, "official": True, "s5": False}  # whether the length is free
-_HINT = f"put {', '.join(FILES.values())} there"
-_LABELS = {b"0.0": 0, b"0": 0, b"1.0": 1, b"1": 1}
+PROTOCOLS = (
+    Protocol("default", Parts(), Text(LENGTH, free=True)),
+    Protocol("official", Parts(), Text(LENGTH, free=True)),
+    Protocol("s5", Parts(), Text(LENGTH)),
+)
 
 
 def describe(settings: Mapping[str, Any]) -> Description:
@@ -50,14 +44,14 @@ def describe(settings: Mapping[str, Any]) -> Description:
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
     """Find the published files, check and prepare them; DataError if that fails."""
     length = describe(settings).length
-    return _description(settings, _prepared(length, data_dir).notes["counts"])
+    return _description(settings, retrieval_files.prepared(length, data_dir).notes["counts"])
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three published parts, inputs int32 tokens (M, 2, length). `seed` decides nothing."""
-    found = _prepared(describe(settings).length, data_dir)
+    found = retrieval_files.prepared(describe(settings).length, data_dir)
     parts = []
-    for part in FILES:
+    for part in chosen("retrieval", settings, PROTOCOLS).split.names:
         tokens, labels = found.arrays[f"{part}_tokens"], found.arrays[f"{part}_labels"]
         parts.append(Split(Stored(tokens, np.arange(len(tokens))), labels.astype(np.int32)))
     return Dataset(_description(settings, found.notes["counts"]), *parts)
@@ -72,119 +66,21 @@ def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
 def text_of(settings: Mapping[str, Any], tokens: np.ndarray) -> str:
     """The text of tokens (l,), as far as they hold it; of (2, l) the two, one a line."""
     describe(settings)
-    return "\n".join(characters.read(row, ALPHABET) for row in np.atleast_2d(tokens))
+    return "\n".join(characters.read(row, retrieval_files.ALPHABET) for row in np.atleast_2d(tokens))
 
 
 def _description(settings: Mapping[str, Any], counts: Mapping[str, int] | None) -> Description:
     refuse_unknown("retrieval", settings, {"protocol", "length"})
-    protocol = choice("retrieval", settings, "protocol", PROTOCOLS)
+    protocol = chosen("retrieval", settings, PROTOCOLS)
     return Description(
         "retrieval",
-        characters.text_length("retrieval", settings, LENGTH, PROTOCOLS[protocol], protocol),
+        protocol.values.chosen_length("retrieval", settings, protocol.name),
         channels=1,
         classes=2,
-        vocabulary=characters.FIRST + len(ALPHABET),
+        vocabulary=characters.FIRST + len(retrieval_files.ALPHABET),
         counts=counts,
-        padded=True,
-        documents=DOCUMENTS,
-        protocol=protocol,
-    )
-
-
-def _prepared(length: int, data_dir: Path) -> Prepared:
-    """Of each part <part>_tokens uint8 (M, 2, length) and <part>_labels uint8 (M,), made if need be."""
-    names = tuple(FILES.values())
-    folder = sources.first_folder(data_dir, FOLDERS, names, f"{_HINT} (from the Long Range Arena's release)")
-    recipe = Recipe("retrieval", {"length": length}, [__file__, characters.__file__])
-    if folder is None:
-        return prepared(recipe, data_dir, None, partial(_missing, data_dir))
-    paths = [folder / name for name in names]
-    for path in paths:
-        if not path.is_file():
-            raise DataError(f"{path}: is missing, while others of the three are there; {_HINT}")
-    return prepared(recipe, data_dir, fingerprint(*paths), partial(_make, folder, length))
-
-
-def _missing(data_dir: Path, into: Path) -> Mapping[str, Any]:
-    raise DataError(
-        f"dataset retrieval: {', '.join(FILES.values())} are not in data_dir={str(data_dir)!r}. They are not fetched, "
-        "as they come with all of the Long Range Arena in one archive of 7.7 GB, lra_release.gz (see "
-        "https://github.com/google-research/long-range-arena): unpack it there, or put the three files from its "
-        f"folder lra_release/tsv_data into {data_dir / 'aan'}"
-    )
-
-
-def _make(folder: Path, length: int, into: Path) -> Mapping[str, Any]:
-    digest = hashlib.sha256()
-    table = characters.token_table(ALPHABET)
-    counts = {}
-    for part, name in FILES.items():
-        path = folder / name
-        count = counts[part] = _count(path, digest)
-        tokens = new_array(into, f"{part}_tokens", np.uint8, (count, DOCUMENTS, length))
-        labels = new_array(into, f"{part}_labels", np.uint8, (count,))
-        for row, (where, label, texts) in enumerate(progress(_pairs(path), f"retrieval {part}", count)):
-            labels[row] = label
-            for text, document in zip(texts, tokens[row], strict=True):
-                characters.write(text, table, document)
-                if part == "train" and characters.UNKNOWN in document:
-                    raise _foreign(text, where)
-    return {"source": f"sha256:{digest.hexdigest()}", "counts": counts}
-
-
-def _count(path: Path, digest: Any) -> int:
-    """How many pairs the file has; its bytes go into the digest."""
-    count = 0
-    for _, line in _lines(path):
-        digest.update(line)
-        count += not line.isspace()
-    if count == 0:
-        raise DataError(f"{path}: holds no pair of documents; {_HINT} again")
-    return count
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with open(path, "rb") as file:
-            yield from enumerate(file, start=1)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); {_HINT}") from error
-
-
-def _pairs(path: Path) -> Iterator[tuple[str, int, tuple[str, str]]]:
-    """Where it stands, the label and the texts of each line, checked."""
-    for number, line in _lines(path):
-        if not line.isspace():
-            where = f"{path}: line {number}"
-            yield where, *_pair(line, where)
-
-
-def _pair(line: bytes, where: str) -> tuple[int, tuple[str, str]]:
-    fields = line.rstrip(b"\r\n").split(b"\t")
-    if len(fields) != len(COLUMNS):
-        raise DataError(
-            f"{where} has {len(fields)} columns; expected {len(COLUMNS)}, with tabs between: {', '.join(COLUMNS)}. "
-            f"{_HINT} again"
-        )
-    if fields[0] not in _LABELS:
-        given = fields[0][:20].decode("utf-8", "replace")
-        raise DataError(f"{where}: the label is {given!r}; expected 0.0 or 1.0. {_HINT} again")
-    first, second = (
-        characters.decoded(raw, f"{where}, {column}", f"{_HINT} again")
-        for column, raw in zip(COLUMNS[3:], fields[3:], strict=True)
-    )
-    for column, text in zip(COLUMNS[3:], (first, second), strict=True):
-        if not text.strip():
-            raise DataError(f"{where}: {column} is empty; {_HINT} again")
-    if not line.endswith(b"\n") and second[:2] in ("b'", 'b"') and (len(second) == 2 or second[-1] != second[1]):
-        raise DataError(f"{where}: the file ends within text2, so that it is cut off; {_HINT} again")
-    return _LABELS[fields[0]], (first, second)
-
-
-def _foreign(text: str, where: str) -> DataError:
-    first = next(character for character in text if character not in ALPHABET)
-    return DataError(
-        f"{where}: U+{ord(first):04X} {first!r} is no character of the published training texts, which are printable "
-        r"ASCII (others stand there as escapes, as in b'\xe2'), so that the vocabulary has no number for it. "
-        f"{_HINT} again"
+        padded=protocol.values.masked,
+        documents=retrieval_files.DOCUMENTS,
+        protocol=protocol.name,
+        selects_on_test=protocol.selects_on_test,
     )

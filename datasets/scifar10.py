@@ -12,43 +12,26 @@ part with the run's seed. Protocols, none of which shifts or flips an image:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from datasets import cifar_files, images
-from datasets.data import Dataset, Description
-from datasets.images import Protocol
+from datasets.files import cifar
+from datasets.parts.images import ImageProtocol, ImageSet, Pixels
+from datasets.parts.splits import Cut, Parts
 
 _MEAN = (0.4914, 0.4822, 0.4465)
-_OFFICIAL_STD = (0.247, 0.243, 0.261)  # of all values of train, cut to three digits: .2470 .2435 .2616
-_ANNOTATED_STD = (0.2023, 0.1994, 0.2010)  # an image's own deviation (torch.std), its mean over train
-PROTOCOLS = {
-    "default": Protocol(_MEAN, _OFFICIAL_STD),
-    "official": Protocol(_MEAN, _OFFICIAL_STD, split_seed=42),
-    "s5": Protocol(_MEAN, _OFFICIAL_STD, split_seed=42),
-    "s4torch": Protocol(split_seed=1234),
-    "annotated": Protocol(_MEAN, _ANNOTATED_STD, selects_on_test=True),
-}
-
-
-def describe(settings: Mapping[str, Any]) -> Description:
-    """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    return images.describe("scifar10", settings, cifar_files.SIZES, PROTOCOLS)
+_OFFICIAL = Pixels(_MEAN, (0.247, 0.243, 0.261))  # of all values of train, cut to three digits: .2470 .2435 .2616
+_ANNOTATED = Pixels(_MEAN, (0.2023, 0.1994, 0.2010))  # an image's own deviation (torch.std), its mean over train
+PROTOCOLS = (
+    ImageProtocol("default", Cut(), _OFFICIAL),
+    ImageProtocol("official", Cut(torch_seed=42), _OFFICIAL),
+    ImageProtocol("s5", Cut(torch_seed=42), _OFFICIAL),
+    ImageProtocol("s4torch", Cut(torch_seed=1234), Pixels()),
+    ImageProtocol("annotated", Parts(validation="test"), _ANNOTATED),
+)
+SET = ImageSet("scifar10", cifar.COLOURS, PROTOCOLS)
+describe, prepare, load = SET.describe, SET.prepare, SET.load
 
 
 def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """In the order of their numbers."""
-    return cifar_files.CLASSES
-
-
-def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
-    """Find or fetch CIFAR-10, check and prepare it; DataError if that fails."""
-    description = describe(settings)
-    cifar_files.prepared(data_dir, grey=False)
-    return description
-
-
-def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
-    """The three parts, inputs float32 (M, 1024, 3)."""
-    description = describe(settings)
-    return images.dataset(description, settings, PROTOCOLS, cifar_files.prepared(data_dir, grey=False), seed)
+    return cifar.CLASSES

@@ -10,36 +10,16 @@ Values lie in [0, 1], and validation is cut from the published train part with t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from datasets.files import mnist
+from datasets.parts.images import ImageProtocol, ImageSet, Pixels
+from datasets.parts.splits import Cut, Parts
 
-from datasets import images, mnist_files
-from datasets.data import Dataset, Description
-from datasets.images import Protocol
-
-PROTOCOLS = {
-    "default": Protocol(),
-    "official": Protocol(split_seed=42),
-    "s5": Protocol(split_seed=42),
-    "s4torch": Protocol(split_seed=1234),
-    "annotated": Protocol(mean=(0.5,), std=(0.5,), selects_on_test=True),
-}
-
-
-def describe(settings: Mapping[str, Any]) -> Description:
-    """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    return images.describe("smnist", settings, mnist_files.SIZES, PROTOCOLS)
-
-
-def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
-    """Find or fetch the four MNIST files, check and prepare them; DataError if that fails."""
-    description = describe(settings)
-    mnist_files.prepared(data_dir)
-    return description
-
-
-def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
-    """The three parts, inputs float32 (M, 784, 1)."""
-    description = describe(settings)
-    return images.dataset(description, settings, PROTOCOLS, mnist_files.prepared(data_dir), seed)
+PROTOCOLS = (
+    ImageProtocol("default", Cut(), Pixels()),
+    ImageProtocol("official", Cut(torch_seed=42), Pixels()),
+    ImageProtocol("s5", Cut(torch_seed=42), Pixels()),
+    ImageProtocol("s4torch", Cut(torch_seed=1234), Pixels()),
+    ImageProtocol("annotated", Parts(validation="test"), Pixels(mean=(0.5,), std=(0.5,))),
+)
+SET = ImageSet("smnist", mnist.IMAGES, PROTOCOLS)
+describe, prepare, load = SET.describe, SET.prepare, SET.load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -53,10 +54,15 @@ def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def run(*words: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    """`python run.py <words>` to its end."""
+    """`python run.py <words>` to its end; sentences that were wrapped are whole again."""
     process = start(*words, cwd=cwd)
     out, err = process.communicate(timeout=timeout)
-    return subprocess.CompletedProcess(words, process.returncode, out, err)
+    return subprocess.CompletedProcess(words, process.returncode, re.sub(r"\n {4,}", " ", out), joined(err))
+
+
+def joined(text: str) -> str:
+    """Wrapped lines, of which the later ones are indented, as one."""
+    return re.sub(r"\n +", " ", text)
 
 
 def tiny_job(folder: Path, *words: str, device: str = "cpu", **changes: Any) -> dict[str, Any]:
@@ -64,7 +70,7 @@ def tiny_job(folder: Path, *words: str, device: str = "cpu", **changes: Any) -> 
     config = composed("task.steps=1", f"results_dir={folder}", *TINY[:3], *EAGER, *words)
     machine = {"cpu": "any", "cores": 1, "logical_cores": 1, "gpu": None}
     record = records.new_record(config, machine=machine, device=device, threads=1)
-    return {"record": record, "results_dir": str(folder), "trace": None, "strangers": [], **changes}
+    return {"record": record, "results_dir": str(folder), "trace": None, "strangers": [], "title": "tiny", **changes}
 
 
 def work(job: dict[str, Any], *command: str) -> Ending:

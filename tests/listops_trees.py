@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.listops_generator import SYMBOLS
+from datasets.generators.listops import SYMBOLS
 
 OPERATORS = {"[MIN": min, "[MAX": max, "[MED": lambda found: int(median(found)), "[SM": lambda found: sum(found) % 10}
 

@@ -25,10 +25,10 @@ from ssm.network import initial, mathematics, ssm_parameter_names, statistic_nam
 from ssm.operations import operations
 
 CASES = {
-    "a": ["experiment=peer_smnist"],
-    "b": ["experiment=peer_batch128"],
-    "c": ["experiment=peer_long"],
-    "tiny": ["experiment=peer_long", "task.batch_size=3", "task.length=40", "model.d_model=6", "model.n=8"],
+    "a": ["experiment=time_784"],
+    "b": ["experiment=time_784_batch128"],
+    "c": ["experiment=time_16384"],
+    "tiny": ["experiment=time_16384", "task.batch_size=3", "task.length=40", "model.d_model=6", "model.n=8"],
 }
 
 Call = Callable[[], Any]  # computes, waits, and returns what it has computed

@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 
-from datasets import archives
-from datasets.archives import Archive
 from datasets.data import DataError
+from datasets.files import archives
+from datasets.files.archives import Archive
 
 FILES = {"clips/readme.txt": b"read me", "clips/yes/0.wav": b"\0\1" * 500, "clips/no/1.wav": bytes(range(256))}
 CLIPS = Archive(

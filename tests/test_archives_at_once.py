@@ -12,7 +12,7 @@ from pathlib import Path
 from commands import ROOT
 from test_archives import CLIPS, EXPECTED, FILES, archive_of, contents, packed
 
-from datasets import archives
+from datasets.files import archives
 
 # A process that unpacks: argument 1 the data_dir, 2 the archive's checksum, 3 the moment (time.time()) it begins.
 UNPACKER = f"""

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from commands import ROOT
 
-from datasets import cache
-from datasets.cache import Recipe, fingerprint, prepared
 from datasets.data import DataError
+from datasets.store import cache
+from datasets.store.cache import Recipe, fingerprint, prepared
 
 RECIPE = Recipe("toy", {"length": 3}, [__file__])
 CONTENT = np.arange(3 * 5, dtype=np.int16).reshape(5, 3)

@@ -52,15 +52,15 @@ def test_the_demo_serves_every_task(task, no_files):
 def test_the_peer_experiments_are_the_published_cases():
     names = ("d_model", "n_blocks", "n")
     sizes = {}
-    for name in ("peer_smnist", "peer_batch128", "peer_long"):
+    for name in ("time_784", "time_784_batch128", "time_16384"):
         config = composed(f"experiment={name}")
         task = config["task"]
         assert task["name"] == "time"
         sizes[name] = (task["batch_size"], task["length"], *(config["model"][key] for key in names))
     assert sizes == {
-        "peer_smnist": (16, 784, 128, 6, 64),
-        "peer_batch128": (128, 784, 128, 4, 64),
-        "peer_long": (4, 16384, 64, 1, 64),
+        "time_784": (16, 784, 128, 6, 64),
+        "time_784_batch128": (128, 784, 128, 4, 64),
+        "time_16384": (4, 16384, 64, 1, 64),
     }
 
 

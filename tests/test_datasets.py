@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from datasets import registry
-from datasets.splits import cut_validation, stratified_test, validation_count
+from datasets.parts.splits import cut_validation, stratified_test, validation_count
 
 ROOT = Path(__file__).parents[1]
 DIGITS = {"name": "digits", "validation_fraction": 0.1}

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import DataError, idx
+from datasets import DataError
+from datasets.files import idx
 
 
 def packed_idx(array: np.ndarray, magic: bytes | None = None) -> bytes:

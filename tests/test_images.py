@@ -13,8 +13,9 @@ import torch
 from test_cifar import records
 from test_idx import packed_idx
 
-from datasets import Dataset, cifar_files, mnist_files, registry
-from datasets.permutations import bit_reversal, random42
+from datasets import Dataset, registry
+from datasets.files import cifar, mnist
+from datasets.parts.permutations import bit_reversal, random42
 
 BLOCK = 500  # different images in a file made here, one block after another
 SETS = {"smnist": 60_000, "pmnist": 60_000, "mnist-classification": 60_000, "scifar10": 50_000, "lra_image": 50_000}
@@ -30,7 +31,7 @@ def settings_of(name: str, protocol: str = "default", **changes: Any) -> dict[st
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MNIST and CIFAR-10 in full size and in the published layout, of random bytes."""
     data_dir, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    for file in mnist_files.FILES:
+    for file in mnist.FILES:
         high = 10 if len(file.shape) == 1 else 256
         block = rng.integers(0, high, (BLOCK, *file.shape[1:]), np.uint8)
         (data_dir / file.name).write_bytes(
@@ -38,8 +39,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     folder = data_dir / "cifar-10-batches-bin"
     folder.mkdir()
-    for name in cifar_files.FILES:
-        (folder / name).write_bytes(records(rng, BLOCK).tobytes() * (cifar_files.RECORDS // BLOCK))
+    for name in cifar.FILES:
+        (folder / name).write_bytes(records(rng, BLOCK).tobytes() * (cifar.RECORDS // BLOCK))
     return data_dir
 
 
@@ -48,7 +49,7 @@ def truth(name: str, data_dir: Path, rows: np.ndarray) -> tuple[np.ndarray, np.n
     values, labels = [], []
     for row in rows.tolist():
         if name in CIFAR:
-            path = data_dir / "cifar-10-batches-bin" / cifar_files.FILES[row // 10_000]
+            path = data_dir / "cifar-10-batches-bin" / cifar.FILES[row // 10_000]
             record = np.fromfile(path, np.uint8, 3073, offset=row % 10_000 * 3073)
             labels.append(record[0])
             values.append(record[1:].reshape(3, 1024).T)
@@ -147,7 +148,7 @@ def test_values_are_torch_s_bit_for_bit(
         some = np.array([0, 1, len(part.targets) // 2, len(part.targets) - 1])
         values, labels = truth(name, data_dir, part.inputs.rows[some])
         if name == "lra_image":
-            values = cifar_files.luma(values.transpose(0, 2, 1)).transpose(0, 2, 1)
+            values = cifar.luma(values.transpose(0, 2, 1)).transpose(0, 2, 1)
         mean, std = (torch.tensor(each, dtype=torch.float32) for each in scale)
         expected = torch.from_numpy(values).to(torch.float32).div(255).sub(mean).div(std).numpy()
         if order is not None:

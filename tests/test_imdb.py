@@ -19,7 +19,8 @@ import pytest
 
 from datasets import imdb, registry
 from datasets.data import DataError, Dataset
-from datasets.stored import Stored
+from datasets.files import imdb as imdb_files
+from datasets.store.stored import Stored
 
 UNKNOWN, END = 1, 2
 REVIEWS = 4  # a part and class
@@ -52,8 +53,8 @@ def lay(data_dir: Path, folders: Mapping[str, list[str]]) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few reviews are all reviews, and no address answers: nothing listens on port 9 of this machine."""
-    monkeypatch.setattr(imdb, "REVIEWS", REVIEWS)
-    monkeypatch.setattr(imdb, "ARCHIVE", replace(imdb.ARCHIVE, urls=("http://127.0.0.1:9/reviews/",)))
+    monkeypatch.setattr(imdb_files, "REVIEWS", REVIEWS)
+    monkeypatch.setattr(imdb_files, "ARCHIVE", replace(imdb_files.ARCHIVE, urls=("http://127.0.0.1:9/reviews/",)))
 
 
 def shown(dataset: Dataset, part: str) -> list[str]:
@@ -112,7 +113,7 @@ def test_reviews_become_tokens_in_one_order_on_every_machine(tmp_path: Path, sma
     np.testing.assert_array_equal(data.validation.inputs, data.test.inputs)
     np.testing.assert_array_equal(data.validation.targets, data.test.targets)
     first = np.asarray(data.train.inputs)[0]
-    numbers = [imdb.ALPHABET.index(character) + 3 for character in f"{LETTERS}neg train "]
+    numbers = [imdb_files.ALPHABET.index(character) + 3 for character in f"{LETTERS}neg train "]
     assert first.tolist() == [*numbers, UNKNOWN, END] + [0] * 4
     assert first.dtype == np.int32
 
@@ -230,7 +231,7 @@ def test_the_archive_is_used_if_it_is_the_published_one(
 ) -> None:
     raw = packed(folders_of())
     checksum = f"md5:{hashlib.md5(raw).hexdigest()}"
-    monkeypatch.setattr(imdb, "ARCHIVE", replace(imdb.ARCHIVE, checksum=checksum))
+    monkeypatch.setattr(imdb_files, "ARCHIVE", replace(imdb_files.ARCHIVE, checksum=checksum))
     flipped = bytearray(raw)
     flipped[len(raw) // 2] ^= 1
     given = {"truncated": raw[:-100], "flipped byte": bytes(flipped), "another file": b"<html>moved</html>"}

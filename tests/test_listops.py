@@ -14,7 +14,7 @@ import yaml
 from listops_trees import parsed, with_parentheses, words
 
 from datasets import DataError, listops, registry
-from datasets.listops_generator import SYMBOLS, expressions
+from datasets.generators.listops import SYMBOLS, expressions
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from listops_trees import OPERATORS, arguments, bare, depth, parsed, value, words
 
-from datasets.listops_generator import SYMBOLS, Grammar, draw, expressions
+from datasets.generators.listops import SYMBOLS, Grammar, draw, expressions
 
 # Of 6,000 expressions drawn one by one by the published rules: mean and deviation of the length, shares of the classes.
 LENGTH_MEAN, LENGTH_DEVIATION = 1041, 393

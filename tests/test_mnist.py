@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from test_idx import packed_idx
 
-from datasets import DataError, mnist_files, registry
-from datasets.permutations import bit_reversal, random42
+from datasets import DataError, registry
+from datasets.files import mnist
+from datasets.parts.permutations import bit_reversal, random42
 
 REAL_MNIST = Path(__file__).parents[1].parent / "shared" / "data" / "mnist"
 needs_mnist = pytest.mark.skipif(
@@ -29,7 +30,7 @@ PMNIST = {**SMNIST, "name": "pmnist", "permutation": "random42"}
 def no_network(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """Mirrors that refuse at once: nothing listens on port 9 of this machine."""
     mirrors = ("http://127.0.0.1:9/first/", "http://127.0.0.1:9/second/")
-    monkeypatch.setattr(mnist_files, "MIRRORS", mirrors)
+    monkeypatch.setattr(mnist, "MIRRORS", mirrors)
     return mirrors
 
 
@@ -88,7 +89,7 @@ def test_without_network_the_error_says_what_was_tried_and_what_to_do(
         for mirror in no_network:
             assert f"{mirror}train-images-idx3-ubyte.gz: ConnectionRefusedError" in message
         assert f"into {tmp_path / 'mnist'} by hand" in message
-        for file in mnist_files.FILES:
+        for file in mnist.FILES:
             assert f"{file.name}.gz" in message
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []  # nothing half-made stays
 
@@ -105,7 +106,7 @@ def test_data_dir_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 
 def test_small_synthetic_files_are_refused_for_their_counts(tmp_path: Path, no_network: tuple[str, ...]) -> None:
-    for file in mnist_files.FILES:
+    for file in mnist.FILES:
         array = np.zeros((100, *file.shape[1:]), np.uint8)
         (tmp_path / file.name).write_bytes(packed_idx(array))
     with pytest.raises(DataError, match="its header says 100 x 28 x 28; expected 60000 x 28 x 28"):
@@ -114,32 +115,32 @@ def test_small_synthetic_files_are_refused_for_their_counts(tmp_path: Path, no_n
 
 
 def test_right_structure_with_other_content_fails_the_checksum(tmp_path: Path) -> None:
-    file = mnist_files.TEST_LABELS
+    file = mnist.TEST_LABELS
     raw = packed_idx(np.zeros(file.shape, np.uint8))
     (tmp_path / f"{file.name}.gz").write_bytes(gzip.compress(raw))
     with pytest.raises(DataError, match=rf"its MD5 is [0-9a-f]{{32}}; the published file has {file.md5}"):
-        mnist_files.read_file(file, tmp_path / f"{file.name}.gz")
+        mnist.read_file(file, tmp_path / f"{file.name}.gz")
     # unpacked files have no published checksum: the structure is what is verified
     (tmp_path / file.name).write_bytes(raw)
-    assert mnist_files.read_file(file, tmp_path / file.name).shape == (10_000,)
+    assert mnist.read_file(file, tmp_path / file.name).shape == (10_000,)
 
 
 def test_labels_of_a_file_are_checked(tmp_path: Path) -> None:
-    file = mnist_files.TEST_LABELS
+    file = mnist.TEST_LABELS
     (tmp_path / file.name).write_bytes(packed_idx(np.full(file.shape, 11)))
     with pytest.raises(DataError, match="label 0 is 11; expected labels from 0 to 9"):
-        mnist_files.read_file(file, tmp_path / file.name)
+        mnist.read_file(file, tmp_path / file.name)
 
 
 @pytest.mark.parametrize("folder", [".", "mnist", "MNIST/raw"])
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_files_are_found_in_each_place(tmp_path: Path, folder: str, suffix: str) -> None:
-    file = mnist_files.TRAIN_LABELS
-    assert mnist_files.locate(file, tmp_path) is None
+    file = mnist.TRAIN_LABELS
+    assert mnist.locate(file, tmp_path) is None
     path = tmp_path / folder / f"{file.name}{suffix}"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
-    assert mnist_files.locate(file, tmp_path) == path
+    assert mnist.locate(file, tmp_path) == path
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not REAL_MNIST.is_dir():
         pytest.skip("the real MNIST files are not beside the project, in ../shared/data/mnist")
     data_dir = tmp_path_factory.mktemp("mnist")
-    for file in mnist_files.FILES:
+    for file in mnist.FILES:
         (data_dir / f"{file.name}.gz").symlink_to(REAL_MNIST / f"{file.name}.gz")
     return data_dir
 
@@ -178,9 +179,9 @@ def test_real_pmnist_is_smnist_in_another_order(real: Path) -> None:
 
 def test_prepared_arrays_are_the_files_pixels_in_order(real: Path) -> None:
     """Bit by bit what a run read before there was a cache: uint8 values of the files, train before test."""
-    arrays = mnist_files.prepared(real).arrays
-    for file, rows in ((mnist_files.TRAIN_IMAGES, slice(0, 60_000)), (mnist_files.TEST_IMAGES, slice(60_000, None))):
-        pixels = mnist_files.read_file(file, real / f"{file.name}.gz")
+    arrays = mnist.prepared(real).arrays
+    for file, rows in ((mnist.TRAIN_IMAGES, slice(0, 60_000)), (mnist.TEST_IMAGES, slice(60_000, None))):
+        pixels = mnist.read_file(file, real / f"{file.name}.gz")
         np.testing.assert_array_equal(arrays["pixels"][rows, :, 0], pixels.reshape(-1, 784))
     train = registry.load(SMNIST, real, seed=0).train
     rows = train.inputs.rows[:100]
@@ -200,10 +201,10 @@ def test_prepared_mnist_serves_every_set_and_outlives_its_files(real: Path, no_n
 
 
 def test_real_files_unpacked_give_the_same_arrays(real: Path, tmp_path: Path) -> None:
-    for file in mnist_files.FILES:
+    for file in mnist.FILES:
         raw = gzip.decompress((REAL_MNIST / f"{file.name}.gz").read_bytes())
         (tmp_path / file.name).write_bytes(raw)
-    unpacked, packed = mnist_files.prepared(tmp_path), mnist_files.prepared(real)
+    unpacked, packed = mnist.prepared(tmp_path), mnist.prepared(real)
     assert unpacked.notes["source"].startswith("sha256:")
     assert unpacked.notes == packed.notes
     for name in ("pixels", "labels"):
@@ -211,7 +212,7 @@ def test_real_files_unpacked_give_the_same_arrays(real: Path, tmp_path: Path) ->
 
 
 def test_real_file_cut_off_is_refused(real: Path, tmp_path: Path, no_network: tuple[str, ...]) -> None:
-    for file in mnist_files.FILES:
+    for file in mnist.FILES:
         (tmp_path / f"{file.name}.gz").symlink_to(REAL_MNIST / f"{file.name}.gz")
     victim = tmp_path / "t10k-images-idx3-ubyte.gz"
     raw = victim.read_bytes()
@@ -234,10 +235,10 @@ def test_missing_file_is_fetched_past_bad_mirrors(
     (folder / "bad" / name).write_bytes(b"<html>moved</html>")
     (folder / "good" / name).write_bytes((REAL_MNIST / name).read_bytes())
     mirrors = ("http://127.0.0.1:9/", f"{address}/absent/", f"{address}/bad/", f"{address}/good/")
-    monkeypatch.setattr(mnist_files, "MIRRORS", mirrors)
+    monkeypatch.setattr(mnist, "MIRRORS", mirrors)
     data_dir = tmp_path / "data"
-    path = mnist_files.fetch(mnist_files.TEST_LABELS, data_dir)
+    path = mnist.fetch(mnist.TEST_LABELS, data_dir)
     assert path == data_dir / "mnist" / name
     assert [each.name for each in path.parent.iterdir()] == [name]
-    assert mnist_files.locate(mnist_files.TEST_LABELS, data_dir) == path
-    assert mnist_files.read_file(mnist_files.TEST_LABELS, path).shape == (10_000,)
+    assert mnist.locate(mnist.TEST_LABELS, data_dir) == path
+    assert mnist.read_file(mnist.TEST_LABELS, path).shape == (10_000,)

@@ -18,9 +18,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from datasets import DataError, pathfinder, registry
-from datasets.pathfinder_generator import draw, style
-from datasets.splits import torch_permutation
+from datasets import DataError, registry
+from datasets.generators.pathfinder import draw, style
+from datasets.parts import pathfinder
+from datasets.parts.splits import torch_permutation
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from datasets.pathfinder_generator import Drawing, draw, style
+from datasets.generators.pathfinder import Drawing, draw, style
 
 STYLES = [(32, 14, 1), (32, 6, 1), (128, 14, 2), (128, 9, 3)]  # pixels, dashes, margin
 

@@ -12,7 +12,7 @@ from bench.files import RecordError
 
 def line(implementation: str, round_number: int, step: list[float], peak: int = 10**6) -> dict:
     return {
-        **{"case": "peer_long", "round": round_number, "model": "s4", "framework": "torch", "commit": "0123456789"},
+        **{"case": "time_16384", "round": round_number, "model": "s4", "framework": "torch", "commit": "0123456789"},
         **{"implementation": implementation, "train_step_seconds": step, "forward_seconds": [0.5], "peak_bytes": peak},
     }
 
@@ -39,18 +39,29 @@ def test_ratios_are_formed_within_rounds():
     assert frame["forward"].tolist() == [[1.0, 1.0]]
     assert frame[["seconds", "ours_seconds", "peak", "ours_peak"]].to_numpy().tolist() == [[8.0, 3.0, 4e7, 2e7]]
     text = peers.markdown(frame)
-    assert "owner/name@0123456 " in text
+    assert "Commits: owner/name@0123456." in text
+    assert "| owner/name     |          8 / 3 | 2.8 (2.5 to 3.0) |" in text
+    assert "| owner/name     |       40 |        20 |      2.0 |" in text  # megabytes
     assert "2.8 (2.5 to 3.0)" in text
 
 
 def test_a_round_without_ours_is_refused():
-    with pytest.raises(RecordError, match="peer_long s4 torch owner/name: round 2 holds no process of ssm-bench"):
+    with pytest.raises(RecordError, match="time_16384 s4 torch owner/name: round 2 holds no process of ssm-bench"):
         peers.comparison(LINES[:-1])
 
 
 @pytest.mark.parametrize(
     "change, what",
-    [({"peak_bytes": None}, "peak_bytes is None"), ({"train_step_seconds": []}, r"train_step_seconds is \[\]")],
+    [
+        ({"peak_bytes": None}, "peak_bytes is None"),
+        ({"peak_bytes": -1}, "peak_bytes is -1; expected a whole number of 1 or more"),
+        ({"round": True}, "round is True; expected a whole number"),
+        ({"train_step_seconds": []}, r"train_step_seconds is \[\]"),
+        ({"train_step_seconds": [0.1, -0.1]}, "train_step_seconds is .*; expected a list, each entry a finite number"),
+        ({"forward_seconds": [float("nan")]}, "NaN is no JSON number"),
+        ({"forward_seconds": ["1"]}, "forward_seconds is .*; expected a list"),
+        ({"case": ""}, "case is ''; expected a string that is not blank"),
+    ],
 )
 def test_damage_is_named_by_file_and_line(tmp_path, change, what):
     path = written(tmp_path, [*LINES, LINES[0] | change])
@@ -65,7 +76,7 @@ def test_a_document_s_table_is_made_anew_and_checked(tmp_path, capsys):
     assert peers.main([*words, "--check"]) == 1
     assert "old" in document.read_text()
     assert peers.main(words) == 0
-    assert document.read_text().startswith("before\n<!-- peers -->\n\n| case")
+    assert document.read_text().startswith("before\n<!-- peers -->\n\nTrain step and forward, case time_16384:")
     assert document.read_text().endswith("<!-- /peers -->\nafter\n")
     assert peers.main([*words, "--check"]) == 0
     document.write_text("no marker\n")

@@ -15,7 +15,7 @@ import pytest
 
 from datasets import registry, retrieval
 from datasets.data import DataError
-from datasets.stored import Stored
+from datasets.store.stored import Stored
 
 END = 2
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import composed
+from commands import composed, joined
 from matplotlib import image
 
 from bench import pictures, show
 from datasets import registry
 from datasets.batches import epoch_order
 from datasets.data import Dataset, Description, Split
-from datasets.stored import Stored
+from datasets.store.stored import Stored
 
 LISTOPS = ["dataset=listops", "dataset.source=generated", "dataset.generated_count=200", "task.batch_size=8"]
 
@@ -204,7 +204,7 @@ def test_refusals_are_one_message(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert show.main(words.split()) == 2
-    message = capsys.readouterr().err
+    message = joined(capsys.readouterr().err)
     assert len(message.splitlines()) == 1
     assert not [part for part in REFUSED[words] if part not in message], message
     assert list(tmp_path.iterdir()) == []

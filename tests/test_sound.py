@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import SHARED
-from sound_files import ALL, COUNTS, NSYNTH, PARTS, PER_WORD, REPEATED, TEN, made_speech, padded
+from sound_files import ALL, COUNTS, NSYNTH, PARTS, PER_WORD, REPEATED, TEN, made_speech, padded, with_words
 
 from datasets import registry
+from datasets.files.speech_commands import WORDS_10, WORDS_35
 from datasets.repeated_speechcommands10 import places
-from datasets.speech_files import WORDS_10, WORDS_35
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def ten(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.nd
 @pytest.fixture
 def one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with one word, which takes the place of the ten; tests may damage it."""
-    monkeypatch.setattr("datasets.speechcommands10.WORDS_10", ("yes",))
+    with_words(monkeypatch, ("yes",))
     made_speech(tmp_path / "speech_commands_v0.02", ("yes",))
     return tmp_path / "speech_commands_v0.02"
 

@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sound_files import COUNTS, TEN, cut, emptied, made_speech, refused, write_wav
+from sound_files import COUNTS, TEN, cut, emptied, made_speech, refused, with_words, write_wav
 
-from datasets import DataError, registry, speech_files, wav_files
+from datasets import DataError, registry
+from datasets.files import speech_commands, wav
 
 
 @pytest.fixture
 def one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with one word, which takes the place of the ten; tests may damage it."""
-    monkeypatch.setattr("datasets.speechcommands10.WORDS_10", ("yes",))
+    with_words(monkeypatch, ("yes",))
     made_speech(tmp_path / "speech_commands_v0.02", ("yes",))
     return tmp_path / "speech_commands_v0.02"
 
@@ -29,7 +30,7 @@ def one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- .wav files
 
 
-FORM = wav_files.Form(16_000, 16_000, shorter=True, fix="mend it")
+FORM = wav.Form(16_000, 16_000, shorter=True, fix="mend it")
 
 
 @pytest.mark.parametrize("count", [1, 15_999, 16_000])
@@ -37,7 +38,7 @@ def test_wav_gives_its_samples(tmp_path: Path, count: int) -> None:
     samples = np.random.default_rng(0).integers(-32768, 32768, count).astype(np.int16)
     write_wav(tmp_path / "clip.wav", samples)
     raw = (tmp_path / "clip.wav").read_bytes()
-    np.testing.assert_array_equal(wav_files.parse(raw, tmp_path / "clip.wav", FORM), samples)
+    np.testing.assert_array_equal(wav.parse(raw, tmp_path / "clip.wav", FORM), samples)
 
 
 def test_wav_with_more_than_sound_is_read(tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ def test_wav_with_more_than_sound_is_read(tmp_path: Path) -> None:
     raw = (tmp_path / "clip.wav").read_bytes()
     tagged = raw[:12] + b"LIST\x04\x00\x00\x00INFO" + raw[12:] + b"junk\x02\x00\x00\x00ab"
     tagged = tagged[:4] + (len(tagged) - 8).to_bytes(4, "little") + tagged[8:]
-    np.testing.assert_array_equal(wav_files.parse(tagged, Path("clip.wav"), FORM), np.arange(10))
+    np.testing.assert_array_equal(wav.parse(tagged, Path("clip.wav"), FORM), np.arange(10))
 
 
 def folder_instead(path: Path) -> None:
@@ -184,8 +185,8 @@ def archive(one_word: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.rmtree(one_word)
     checksum = f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}"
     dead = ("http://127.0.0.1:9/first/", "http://127.0.0.1:9/second/")
-    known = dataclasses.replace(speech_files.ARCHIVE, checksum=checksum, urls=dead)
-    monkeypatch.setattr(speech_files, "ARCHIVE", known)
+    known = dataclasses.replace(speech_commands.ARCHIVE, checksum=checksum, urls=dead)
+    monkeypatch.setattr(speech_commands, "ARCHIVE", known)
     return packed
 
 
@@ -220,5 +221,5 @@ def test_archive_is_fetched_past_an_address_that_gives_something_else(
     (folder / "good").mkdir()
     archive.rename(folder / "good" / archive.name)
     urls = (f"{address}/bad/", f"{address}/good/")
-    monkeypatch.setattr(speech_files, "ARCHIVE", dataclasses.replace(speech_files.ARCHIVE, urls=urls))
+    monkeypatch.setattr(speech_commands, "ARCHIVE", dataclasses.replace(speech_commands.ARCHIVE, urls=urls))
     assert registry.prepare(TEN, tmp_path / "data").counts == COUNTS

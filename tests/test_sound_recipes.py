@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from sound_files import ALL, REPEATED, TEN, made_speech
 
-from datasets import cache, registry, speech_files, wav_files
-from datasets.speech_files import WORDS_10, WORDS_35
+from datasets import registry
+from datasets.files import speech_commands, wav
+from datasets.files.speech_commands import WORDS_10, WORDS_35
+from datasets.store import cache
 
 
 @pytest.mark.parametrize("settings", [{**TEN, "protocol": "official"}, {**ALL, "protocol": "s5"}, REPEATED])
@@ -28,4 +30,4 @@ def test_what_is_made_of_clips_is_made_anew_when_their_reading_changes(
     registry.load(settings, tmp_path, seed=0)
     assert len(recipes) == 2  # the clips, and what is made of them
     for recipe in recipes:
-        assert {speech_files.__file__, wav_files.__file__} <= set(recipe.code)
+        assert {speech_commands.__file__, wav.__file__} <= set(recipe.code)

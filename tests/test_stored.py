@@ -16,7 +16,7 @@ import pytest
 from datasets import registry
 from datasets.batches import Prefetcher, epoch_order, fit_length
 from datasets.data import Dataset, Description, Split
-from datasets.stored import Stored
+from datasets.store.stored import Stored
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (9, 5, 3), np.uint8)

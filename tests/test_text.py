@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets import characters, imdb, registry, retrieval
+from datasets import registry
+from datasets.files import characters
+from datasets.files import imdb as imdb_files
+from datasets.files import retrieval as retrieval_files
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data" / "aclImdb.tar.xz"
 REVIEWS = 4  # of each folder, where not all are read
@@ -30,7 +33,7 @@ def test_a_text_is_written_with_its_end_and_read_back() -> None:
         assert characters.read(row, "ab ") == shown
 
 
-@pytest.mark.parametrize("module, size", [(imdb, 131), (retrieval, 95)])
+@pytest.mark.parametrize("module, size", [(imdb_files, 131), (retrieval_files, 95)])
 def test_alphabets_have_their_size_and_each_character_once(module: Any, size: int) -> None:
     assert len(module.ALPHABET) == len(set(module.ALPHABET)) == size
 
@@ -71,14 +74,14 @@ def test_the_real_reviews_are_all_there_and_have_this_alphabet(real: tuple[Path,
             counts.update(text[: length - 1])
         seen = {character for character, count in counts.items() if count >= 15}
         assert len(seen) == size
-        assert seen <= set(imdb.ALPHABET)
+        assert seen <= set(imdb_files.ALPHABET)
 
 
 def test_real_reviews_can_be_read_back(
     real: tuple[Path, dict[str, list[bytes]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data_dir, _ = real
-    monkeypatch.setattr(imdb, "REVIEWS", REVIEWS)
+    monkeypatch.setattr(imdb_files, "REVIEWS", REVIEWS)
     settings = {"name": "imdb", "protocol": "default", "length": 2048, "validation_fraction": 0.25}
     data = registry.load(settings, data_dir, seed=0)
     paths = [path for kind in ("neg", "pos") for path in sorted((data_dir / "aclImdb" / "test" / kind).iterdir())]

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import joined
 from test_records import CONFIG, full_record
 
 from bench import records
@@ -82,7 +83,7 @@ def test_online_without_a_key_fails_soon_and_says_so(tmp_path, no_account, capfd
     assert time.monotonic() - begin < 60
     assert len(notes) == 1
     assert "record is not affected" in notes[0]
-    assert notes[0] in capfd.readouterr().err
+    assert notes[0] in joined(capfd.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""From a configuration to its outcome: checked, certified, run by its task, and its record written."""
+"""From a configuration to its outcome: check it, wait for the machine, do the job, see that a record stays."""

@@ -6,13 +6,11 @@ from 3 in its order. A text that is too long loses its rest and keeps its END.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 import numpy as np
 
 from datasets.data import PADDING, DataError
-from datasets.settings import required, whole_number
 
 UNKNOWN, END, FIRST = 1, 2, 3
 UNKNOWN_SIGN, END_SIGN = "\N{REPLACEMENT CHARACTER}", "\N{BLACK SQUARE}"
@@ -53,16 +51,3 @@ def decoded(raw: bytes, where: str, fix: str) -> str:
         raise DataError(
             f"{where}: byte {error.start} (0x{raw[error.start]:02x}) is not UTF-8 ({error.reason}); {fix}"
         ) from error
-
-
-def text_length(name: str, settings: Mapping[str, Any], own: int, free: bool, protocol: str) -> int:
-    """The setting `length`: tokens of a text, its END among them; null is the protocol's own, others if it is free."""
-    if required(name, settings, "length") is None:
-        return own
-    value = whole_number(name, settings, "length", least=2)
-    if value != own and not free:
-        raise ValueError(
-            f"dataset {name}: length={value} contradicts protocol={protocol}, which has {own}; leave it null, or "
-            "choose protocol=default"
-        )
-    return value

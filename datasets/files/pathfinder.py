@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from datasets import sources
-from datasets.cache import fingerprint, new_array, progress
 from datasets.data import DataError
+from datasets.files import sources
+from datasets.store.cache import fingerprint, new_array, progress
 
 DIFFICULTIES = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9", "hard": "curv_contour_length_14"}
 KNOWN_BAD = {(32, "easy", "imgs/0/sample_172.png")}  # an empty file of the archive, left out by the official loader too

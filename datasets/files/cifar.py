@@ -14,18 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from datasets import archives, cache
-from datasets.archives import Archive
-from datasets.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.data import DataError
-from datasets.images import Sizes
+from datasets.files import archives
+from datasets.files.archives import Archive
+from datasets.files.images import Images
+from datasets.store import cache
+from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
 
 RECORDS = 10_000  # a file
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 FILES = (*_TRAIN, "test_batch.bin")
-SIZES = Sizes(train=len(_TRAIN) * RECORDS, test=RECORDS, pixels=32 * 32, channels=3, classes=len(CLASSES))
-GREY_SIZES = Sizes(SIZES.train, SIZES.test, SIZES.pixels, 1, SIZES.classes)
+PUBLISHED = {"train": len(_TRAIN) * RECORDS, "test": RECORDS}
+PIXELS = 32 * 32
+CHANNELS = 3
 
 ARCHIVE = Archive(
     file="cifar-10-binary.tar.gz",
@@ -47,20 +49,24 @@ def prepared(data_dir: Path, grey: bool) -> Prepared:
     return cache.prepared(recipe, data_dir, source, partial(_make, data_dir, grey))
 
 
+COLOURS = Images(PUBLISHED, PIXELS, CHANNELS, len(CLASSES), partial(prepared, grey=False))
+GREYS = Images(PUBLISHED, PIXELS, 1, len(CLASSES), partial(prepared, grey=True))
+
+
 def read_file(path: Path) -> np.ndarray:
     """The records uint8 (10000, 3073) of one file; DataError if it is not as published."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); check that it is a readable file") from error
-    record = 1 + SIZES.channels * SIZES.pixels
+    record = 1 + CHANNELS * PIXELS
     if len(raw) != RECORDS * record:
         raise _damaged(path, f"it has {len(raw)} bytes", f"{RECORDS * record}: {RECORDS} records of {record} bytes")
     records = np.frombuffer(raw, np.uint8).reshape(RECORDS, record)
     labels = records[:, 0]
-    if labels.max() >= SIZES.classes:
+    if labels.max() >= len(CLASSES):
         at = int(labels.argmax())
-        raise _damaged(path, f"the label of record {at} is {labels[at]}", f"labels from 0 to {SIZES.classes - 1}")
+        raise _damaged(path, f"the label of record {at} is {labels[at]}", f"labels from 0 to {len(CLASSES) - 1}")
     return records
 
 
@@ -76,7 +82,7 @@ def luma(planes: np.ndarray) -> np.ndarray:
 def _make(data_dir: Path, grey: bool, folder: Path) -> Mapping[str, Any]:
     source = archives.unpacked(ARCHIVE, data_dir)
     count = len(FILES) * RECORDS
-    pixels = new_array(folder, "pixels", np.uint8, (count, SIZES.pixels, 1 if grey else SIZES.channels))
+    pixels = new_array(folder, "pixels", np.uint8, (count, PIXELS, 1 if grey else CHANNELS))
     labels = new_array(folder, "labels", np.uint8, (count,))
     digest = hashlib.sha256()
     for index, name in enumerate(progress(FILES, "cifar10")):
@@ -84,7 +90,7 @@ def _make(data_dir: Path, grey: bool, folder: Path) -> Mapping[str, Any]:
         digest.update(records.data)
         rows = slice(index * RECORDS, (index + 1) * RECORDS)
         labels[rows] = records[:, 0]
-        planes = records[:, 1:].reshape(RECORDS, SIZES.channels, SIZES.pixels)
+        planes = records[:, 1:].reshape(RECORDS, CHANNELS, PIXELS)
         pixels[rows] = (luma(planes) if grey else planes).transpose(0, 2, 1)
     return {"source": f"sha256:{digest.hexdigest()}"}
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from datasets.data import DataError
+from datasets.progress import VOICE, items
 
 FOLDER = "prepared"
 DOCUMENT = "prepared.json"
@@ -86,7 +86,7 @@ def prepared(recipe: Recipe, data_dir: Path, source: str | None, make: Callable[
     folder = data_dir / FOLDER / f"{recipe.key}-{source}"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with _alone(folder), VOICE.during(f"preparing {recipe.name}"):
             found = _read(folder)  # another process may have made it meanwhile
             if found is None:
                 _fill(folder, make)
@@ -111,9 +111,9 @@ def new_array(folder: Path, name: str, dtype: Any, shape: tuple[int, ...]) -> np
     return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.dtype(dtype), shape=shape)
 
 
-def progress(items: Iterable[ItemT], name: str, total: int | None = None) -> Iterator[ItemT]:
-    """A bar with rate and remaining time, where stderr is a terminal."""
-    yield from tqdm(items, desc=f"preparing {name}", total=total, disable=None)
+def progress(source: Iterable[ItemT], name: str, total: int | None = None) -> Iterator[ItemT]:
+    """The items, counted on the screen with rate and remaining time."""
+    yield from items(source, f"preparing {name}", total)
 
 
 def _find(recipe: Recipe, data_dir: Path, source: str | None) -> Prepared | None:
@@ -191,8 +191,9 @@ def _alone(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows: two processes may do the same work, and the first to finish stays
         yield
         return
-    with open(folder.parent / f".{folder.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with open(folder.parent / f".{folder.name}.lock", "wb") as lock:
+        with VOICE.during(f"waiting for another process that prepares {folder.name}"):
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets.cache import Prepared, Recipe, kept, prepared
 from datasets.data import DataError
+from datasets.store.cache import Prepared, Recipe, kept, prepared
 
 SOURCES = ("auto", "published", "generated")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import logging
 import os
 import secrets
 import shutil
@@ -19,12 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
-from tqdm import tqdm
 
 from datasets.data import DataError
+from datasets.progress import VOICE, Counter, items
 
 _CONNECT_SECONDS, _READ_SECONDS = 5, 30
 _BLOCK = 1 << 20
+
+
+class _Bytes(Counter):
+    """What pooch tells of a download; its own bar would fill a log."""
+
+    def update(self, count: int = 1) -> None:
+        super().update(count)
+        self.report()
 
 
 @dataclass(frozen=True)
@@ -83,11 +92,13 @@ def verify(path: Path, checksum: str) -> None:
         size = path.stat().st_size
         with (
             open(path, "rb") as file,
-            tqdm(desc=f"verifying {path.name}", total=size, unit="B", unit_scale=True, disable=None) as bar,
+            Counter(size, "B", f"verifying {path.name}") as counter,
+            VOICE.during(counter.text),
         ):
             while block := file.read(_BLOCK):
                 digest.update(block)
-                bar.update(len(block))
+                counter.update(len(block))
+                counter.report()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); check that it is a readable file") from error
     if digest.hexdigest() != expected:
@@ -118,12 +129,15 @@ def download(name: str, urls: Sequence[str], checksum: str, folder: Path, data_d
             f"({error}); choose another with data_dir=..."
         ) from error
     failures = []
+    pooch.get_logger().setLevel(logging.WARNING)  # what it would say stands in our line
     for url in urls:
-        downloader = pooch.HTTPDownloader(timeout=(_CONNECT_SECONDS, _READ_SECONDS), progressbar=True)
-        try:
-            return Path(pooch.retrieve(url + name, checksum, name, folder, downloader=downloader))
-        except (OSError, ValueError) as error:  # requests' errors; a wrong checksum
-            failures.append(f"  {url}{name}: {reason(error)}")
+        VOICE.report(f"fetching {name} from {url}")
+        with _Bytes(None, "B", f"fetching {name}") as counter, VOICE.during(counter.text):
+            downloader = pooch.HTTPDownloader(timeout=(_CONNECT_SECONDS, _READ_SECONDS), progressbar=counter)
+            try:
+                return Path(pooch.retrieve(url + name, checksum, name, folder, downloader=downloader))
+            except (OSError, ValueError) as error:  # requests' errors; a wrong checksum
+                failures.append(f"  {url}{name}: {reason(error)}")
     raise DataError(
         f"{name} is not in data_dir={str(data_dir)!r} and no address gave it:\n" + "\n".join(failures) + f"\n{by_hand}"
     )
@@ -137,8 +151,7 @@ def unpack(packed: Path, archive: Archive, data_dir: Path) -> Path:
     try:
         temporary.mkdir(parents=True)
         with tarfile.open(packed) as tar:
-            members = tqdm(tar, desc=f"unpacking {packed.name}", unit=" files", disable=None)
-            tar.extractall(temporary, members, filter="data")
+            tar.extractall(temporary, items(tar, f"unpacking {packed.name}", unit="file"), filter="data")
             while tar.fileobj is not None and tar.fileobj.read(_BLOCK):  # to the end, where a .gz has its checksum
                 pass
         made = temporary / archive.inside

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from datasets import archives, cache, wav_files
-from datasets.archives import Archive
-from datasets.cache import Prepared, Recipe
 from datasets.data import DataError
-from datasets.wav_files import Form
+from datasets.files import archives, wav
+from datasets.files.archives import Archive
+from datasets.files.wav import Form
+from datasets.store import cache
+from datasets.store.cache import Prepared, Recipe
 
 # The order of the official code and of S4Torch, whose place in it is a word's class.
 WORDS_10 = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -52,7 +53,7 @@ def clips(words: Sequence[str], data_dir: Path) -> Prepared:
     own number of samples; labels uint8 (N,), a place in `words`; parts uint8 (N,), TRAIN, VALIDATION or TEST by lists.
     notes: "source", the checksum of all that was read.
     """
-    recipe = Recipe("speechcommands", {"words": list(words)}, [__file__, wav_files.__file__])
+    recipe = Recipe("speechcommands", {"words": list(words)}, [__file__, wav.__file__])
     folder = locate(data_dir)
     if folder is None and not cache.kept(recipe, data_dir):
         folder = archives.unpacked(ARCHIVE, data_dir)
@@ -100,7 +101,7 @@ def _make(into: Path, folder: Path, words: Sequence[str]) -> Mapping[str, Any]:
     names, labels = _listing(folder, words)
     parts = _parts(folder, words, names)
     samples = cache.new_array(into, "samples", np.int16, (len(names), LENGTH, 1))
-    lengths, checksum = wav_files.fill(samples, [folder / name for name in names], _FORM, "speech commands")
+    lengths, checksum = wav.fill(samples, [folder / name for name in names], _FORM, "speech commands")
     samples.flush()
     for name, array in (("lengths", lengths), ("labels", labels), ("parts", parts)):
         np.save(into / f"{name}.npy", array)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.cache import progress
 from datasets.data import DataError
+from datasets.store.cache import progress
 
 SCALE = 32768.0  # full scale of 16 bits: a sample divided by it lies in [-1, 1)
 _BYTES = 2  # of one sample

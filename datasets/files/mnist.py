@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from datasets import archives, cache, idx
-from datasets.cache import Prepared, Recipe, fingerprint, progress
 from datasets.data import DataError
-from datasets.images import Sizes
+from datasets.files import archives, idx
+from datasets.files.images import Images
+from datasets.store import cache
+from datasets.store.cache import Prepared, Recipe, fingerprint, progress
 
 CLASSES = 10
 PIXELS = 28 * 28
 TRAIN_COUNT = 60_000
 TEST_COUNT = 10_000
-SIZES = Sizes(TRAIN_COUNT, TEST_COUNT, PIXELS, channels=1, classes=CLASSES)
 
 # Tried in this order; the checksum decides, not the address.
 MIRRORS = (
@@ -64,6 +64,9 @@ def prepared(data_dir: Path) -> Prepared:
     found = [path for path in paths if path is not None]
     source = fingerprint(*found) if len(found) == len(FILES) else None
     return cache.prepared(_RECIPE, data_dir, source, partial(_make, data_dir))
+
+
+IMAGES = Images({"train": TRAIN_COUNT, "test": TEST_COUNT}, PIXELS, channels=1, classes=CLASSES, prepared=prepared)
 
 
 def locate(file: PublishedFile, data_dir: Path) -> Path | None:

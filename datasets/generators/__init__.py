@@ -1,0 +1,1 @@
+"""Programs that make data in the style of published sets, from a seed; they read no file."""
