@@ -82,7 +82,7 @@ class Session:
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
-        from bench.launch import Outcome, launch, title
+        from bench.runs.job import Outcome, launch, title
         from bench.summary import headline, of_run
         from bench.sweeps import number
         from datasets.progress import VOICE

@@ -12,67 +12,35 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bench.records import NOT_HASHED
+from bench.tasks import registry as tasks
+from bench.tasks.task import Measure, Record
 from bench.statistics import MINIMUM_SAMPLES, ratio
 from bench.variables import compared
 
 FRAMEWORKS = ("torch", "jax")
 SIDE = ("value", "iqr", "samples", "status", "records", "certificate", "compile")
 IDENTITY = ("model", "dataset", "hardware", "precision", "batch", "length")
-Record = Mapping[str, Any]
 PROTOCOL = "dataset.protocol"
 ENCODER = "model.encoder"  # the data set decides it
 COLUMNS = {"task.batch_size", "task.length"}  # settings that tables show in a column of their own
-# how long and how often task=time looks, which is not what it looks at
-MEASURING = {f"task.{name}" for name in ("budget_seconds", "phases", "rounds", "single_steps", "steps", "warmup")}
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One quantity of a record. `compared`: whether torch / jax above 1 means that jax does better."""
-
-    name: str
-    label: str
-    path: str  # where it lies in the record
-    scale: float = 1.0  # from the record's unit to the label's
-    compared: bool = True
-
-
-MEASURES = {
-    "time": (
-        Measure("train_step", "train step (ms)", "timing.train_step_seconds", 1e3),
-        Measure("forward", "forward (ms)", "timing.forward_seconds", 1e3),
-        Measure("recurrent_step", "recurrent step (ms)", "timing.recurrent_step_seconds", 1e3),
-        Measure("compile", "compile (s)", "timing.compile_seconds"),
-        Measure("peak", "peak memory (MB)", "memory.peak_bytes", 1e-6),
-        Measure("compiled", "compiler's estimate (MB)", "memory.compiled_bytes", 1e-6, compared=False),
-        Measure("throughput", "samples/s", "throughput.samples_per_second", compared=False),
-    ),
-    "train": (
-        Measure("test", "test accuracy (%)", "accuracy.test", 100, compared=False),
-        Measure("validation", "validation accuracy (%)", "accuracy.validation", 100, compared=False),
-        Measure("epoch", "an epoch (s)", "curve.epochs"),
-        Measure("data", "waiting for data (%)", "ledger", 100, compared=False),
-        Measure("peak", "peak memory (MB)", "memory.peak_bytes", 1e-6),
-    ),
-}
 
 
 def cells(records: Iterable[Record], section: str) -> pd.DataFrame:
-    """The tidy frame of one section ('time' or 'train'); no rows when no record has that task.
+    """The tidy frame of one section, which is a task's name; no rows when no record has that task.
 
     Columns: measure, label, IDENTITY, settings (what differs between rows of a model and data set, and a protocol
     other than the default), selects_on_test, generated (what the records say of their data), then for each
     framework value, iqr, samples (their number), status, records (how many finished ones stand for the cell),
     certificate (whether it passed) and compile (the framework's mode), then same_code, ratio (torch / jax),
-    ratio_low, ratio_high, distinguishable.
+    ratio_low, ratio_high, distinguishable (above 1: the second framework does better), and section.
     """
+    measures = tasks.measures(section)
     groups: dict[str, dict[str, dict[str, list[Record]]]] = {}
     for record in sorted(records, key=lambda record: (record["created"], record["id"])):
         if record["task"] == section and record["framework"] in FRAMEWORKS:
@@ -84,8 +52,8 @@ def cells(records: Iterable[Record], section: str) -> pd.DataFrame:
         pairs += itertools.product(*sides)
     settings = _differing_settings(pairs)
     rows = [
-        {"measure": measure.name, "label": measure.label, **_identity(pair), "settings": setting, **values}
-        for measure in MEASURES[section]
+        {"measure": measure.name, "label": measure.label, **_identity(pair), "settings": setting, **values, "section": section}
+        for measure in measures
         for pair, setting in zip(pairs, settings, strict=True)
         if (values := _row(pair, measure)) is not None
     ]
@@ -93,7 +61,7 @@ def cells(records: Iterable[Record], section: str) -> pd.DataFrame:
     if frame.empty:
         return frame
     frame = frame.astype(dict.fromkeys(("batch", "length"), "Int64"))  # whole also where a record lacks one
-    order = {measure.name: position for position, measure in enumerate(MEASURES[section])}
+    order = {measure.name: position for position, measure in enumerate(measures)}
     columns = ["measure", "dataset", "hardware", "precision", "batch", "length", "model", "settings"]
     keys = {"measure": lambda column: column.map(order)}
     return frame.sort_values(
@@ -154,7 +122,7 @@ def _row(pair: Sequence[Sequence[Record]], measure: Measure) -> dict[str, Any] |
     samples: list[list[float]] = []
     chosen = [_chosen(side) for side in pair]
     for framework, side, record in zip(FRAMEWORKS, pair, chosen, strict=True):
-        found = _samples(record, measure) if record and record["status"] == "ok" else []
+        found = measure.samples(record) if record and record["status"] == "ok" else []
         samples.append(found)
         quartiles = np.percentile(found, [25, 50, 75]) * measure.scale if found else [np.nan] * 3
         certificate = (record or {}).get("certificate") or {}
@@ -177,7 +145,7 @@ def _row(pair: Sequence[Sequence[Record]], measure: Measure) -> dict[str, Any] |
 def _compared(samples: Sequence[Sequence[float]], measure: Measure) -> dict[str, Any]:
     if not measure.compared or not all(samples) or min(map(min, samples)) <= 0:
         return {"ratio": np.nan, "ratio_low": np.nan, "ratio_high": np.nan, "distinguishable": None}
-    result = ratio(samples[0], samples[1])
+    result = ratio(*samples) if measure.better == "lower" else ratio(*reversed(samples))
     judged = min(map(len, samples)) >= MINIMUM_SAMPLES  # fewer samples give a ratio and no verdict
     return {
         "ratio": result.value,
@@ -187,25 +155,9 @@ def _compared(samples: Sequence[Sequence[float]], measure: Measure) -> dict[str,
     }
 
 
-def _samples(record: Record, measure: Measure) -> list[float]:
-    value: Any = record
-    for name in measure.path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    if isinstance(value, Mapping) and "samples" in value:
-        value = value["samples"]
-    if isinstance(value, list) and measure.name == "epoch":
-        seconds = [epoch.get("seconds") for epoch in value]
-        value = seconds[1:] or seconds  # the first epoch also compiles
-    if isinstance(value, Mapping) and measure.name == "data":
-        loading, steps = value.get("data_seconds"), value.get("step_seconds")
-        value = loading / (loading + steps) if loading is not None and steps else None
-    items = value if isinstance(value, list) else [value]
-    return [float(item) for item in items if item is not None]
-
-
 def _differing_settings(pairs: Sequence[Sequence[Sequence[Record]]]) -> list[str]:
     """For each row the settings, 'name=value', in which rows of the same model and data set differ; a framework's
-    compile mode where any rows differ in it; how long task=time looks only where nothing else tells two rows apart;
+    compile mode where any rows differ in it; how long a task looks only where nothing else tells two rows apart;
     a protocol other than the default in any case.
     """
     flat = [_flat_settings(pair) for pair in pairs]
@@ -242,7 +194,7 @@ def _telling(own: Mapping[str, Any], rival: Mapping[str, Any]) -> set[str]:
     """The settings that tell two rows apart. A framework's own are left out: a row may lack one of the two."""
     names = {name for name in own.keys() | rival.keys() if name.partition(".")[0] not in FRAMEWORKS}
     differing = {name for name in names if own.get(name) != rival.get(name)} - {ENCODER}
-    lasting = MEASURING if own.get("task.name") == "time" else set()
+    lasting = {f"task.{name}" for name in tasks.looking(str(own.get("task.name")))}
     return differing - lasting or differing
 
 

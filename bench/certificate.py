@@ -12,12 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.parity import compare, not_compared, passed
 from bench.records import SCHEMA, new_id, read_certificates
 
 
@@ -70,8 +69,8 @@ def find(results_dir: str | Path, key: str) -> dict[str, Any] | None:
 
 
 def make(
-    a_path: str | Path,
-    b_path: str | Path,
+    errors: Mapping[str, Mapping[str, Any]],
+    not_compared: Sequence[str],
     *,
     key: str,
     model: str,
@@ -81,27 +80,26 @@ def make(
     versions: Mapping[str, str],
     machine: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The certificate of two files of parity_task, for records.write_certificate.
+    """The certificate of a comparison, for records.write_certificate.
 
-    key: certificate_key(), which it stores as config_hash. model: its name. config: what was compared,
-    resolved; the names of parameters that could not be compared are added as "not_compared". code:
+    errors, not_compared: as bench/measure/agreement.py gives them. key: certificate_key(), which it stores as config_hash. model: its name. config: what was compared,
+    resolved; not_compared is added to it. code:
     machine.code_hash of machine.CERTIFIED. "error" is the largest relative error over outputs, logits, loss
     and gradients; "passed" looks at the parameters too.
     """
-    errors = compare(a_path, b_path, precision)
     return {
         "schema": SCHEMA,
         "id": new_id(model, "parity", precision),
         "created": datetime.now(UTC).isoformat(timespec="microseconds"),
-        "passed": passed(errors),
+        "passed": all(entry["error"] <= entry["bound"] for entry in errors.values()),
         "precision": precision,
         "model": model,
-        "config": {**config, "not_compared": not_compared(a_path, b_path, precision)},
+        "config": {**config, "not_compared": list(not_compared)},
         "config_hash": key,
         "code_hash": code,
         "versions": dict(versions),
         "machine": dict(machine),
-        "errors": errors,
+        "errors": dict(errors),
         "error": max(errors[group]["error"] for group in ("outputs", "logits", "loss", "gradients")),
     }
 
@@ -119,18 +117,6 @@ def for_record(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "precision": certificate["precision"],
         "passed": certificate["passed"],
     }
-
-
-def unfinished(traces: Mapping[str, Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Status and message of a comparison of which a side did not reach its end; None where both did."""
-    ended = {name: trace for name, trace in traces.items() if trace["status"] != "ok"}
-    if not ended:
-        return None
-    statuses = {trace["status"] for trace in traces.values()}
-    said = "; ".join(f"{name}: {trace['message']}" for name, trace in ended.items())
-    if statuses == {"ok", "diverged"}:
-        return "failed", f"the frameworks differ: one diverged and the other did not; {said}"
-    return next(iter(ended.values()))["status"], said
 
 
 def differences(made: Mapping[str, Any]) -> str:

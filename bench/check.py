@@ -19,10 +19,10 @@ from typing import Any
 
 from bench import machine
 from bench.choices import nearest
-from bench.framework import OptimiserSpec
 from bench.records import check_writable
-from bench.schedules import NAMES as SCHEDULES
-from bench.schema import PHASES, PRECISIONS
+from bench.schema import PRECISIONS
+from bench.tasks import registry as tasks
+from bench.tasks.settings import Common
 from bench.variables import refuse
 from datasets import registry
 from datasets.data import Description
@@ -40,6 +40,7 @@ class Checked:
     """What the check found out on its way."""
 
     description: Description
+    settings: Common  # of the task, its own
     options: NetworkOptions
     threads: int
     device: str  # "cpu" or "gpu": what the run will use, as far as it can be told without a framework
@@ -52,21 +53,20 @@ def check(config: Mapping[str, Any]) -> Checked:
     _check_root(config)
     threads, device = _check_hardware(config)
     _check_framework(config["framework"])
-    task = config["task"]
-    _check_task(task)
+    settings = tasks.settings(config["task"])
     description = registry.describe(config["dataset"])
-    _check_batch(task["batch_size"], description)
-    length = length_of(task, description)
+    _check_batch(settings.batch_size, description)
+    length = length_of(settings.length, description)
     options = model_options(config["model"], description, length)
     check_writable(config["results_dir"])
     description = registry.prepare(config["dataset"], config["data_dir"])
-    _check_batch(task["batch_size"], description)  # some counts are in the files only
-    return Checked(description, options, threads, device, length)
+    _check_batch(settings.batch_size, description)  # some counts are in the files only
+    return Checked(description, settings, options, threads, device, length)
 
 
-def length_of(task: Mapping[str, Any], description: Description) -> int:
-    """Of the sequences as they are used; ValueError where the data cannot have it."""
-    length: int = task["length"] or description.length
+def length_of(length: int | None, description: Description) -> int:
+    """Of the sequences as they are used, with task.length; ValueError where the data cannot have it."""
+    length = length or description.length
     if description.padded and length > description.length:
         raise ValueError(
             f"task.length={length}: dataset={description.name} has sequences of up to {description.length} tokens, and "
@@ -194,34 +194,6 @@ def missing_packages(framework: Mapping[str, Any]) -> list[str]:
     return [name for name, version in versions.items() if version is None]
 
 
-def _check_task(task: Mapping[str, Any]) -> None:
-    shared: dict[str, Rule] = {
-        "name": partial(check_choice, choices=tuple(_TASKS)),
-        "batch_size": check_whole,
-        "length": _optional(check_whole),
-        "optimiser": _group,
-        "clip_norm": _optional(partial(check_number, low=0.0, open_low=True)),
-    }
-    check_choice("task", task.get("name"), tuple(_TASKS))
-    _apply("task.", task, {**shared, **_TASKS[task["name"]]})
-    rate = partial(check_number, low=0.0)
-    moment = partial(check_number, low=0.0, high=1.0, open_high=True)
-    above = partial(check_number, low=0.0, open_low=True)
-    rules: dict[str, Rule] = dict(rate=rate, ssm_rate=rate, weight_decay=rate, beta1=moment, beta2=moment, eps=above)
-    _apply("task.optimiser.", task["optimiser"], rules)
-    OptimiserSpec(**task["optimiser"], clip_norm=task["clip_norm"])
-    if "schedule" in task:
-        inside = partial(check_number, low=0.0, high=1.0, open_low=True, open_high=True)
-        rules = {
-            "name": partial(check_choice, choices=SCHEDULES),
-            "warmup": moment,
-            "final": partial(check_number, low=0.0, high=1.0),
-            "factor": inside,
-            "patience": partial(check_whole, least=0),
-        }
-        _apply("task.schedule.", task["schedule"], rules)
-
-
 def _apply(prefix: str, settings: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
     """Each setting by its rule; one that has no rule, or that is missing, is refused."""
     for name, value in settings.items():
@@ -252,30 +224,3 @@ def _text(name: str, value: object) -> None:
 def _texts(name: str, value: object) -> None:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{name}={value!r}: must be a list of texts, such as {name}=[a,b].")
-
-
-def _phases(name: str, value: object) -> None:
-    if not isinstance(value, list) or not value or len(set(map(str, value))) < len(value):
-        raise ValueError(f"{name}={value!r}: must be a list of phases, each once; set {name}=[train_step].")
-    for phase in value:
-        check_choice(name, phase, PHASES)
-
-
-_AT_LEAST_0 = partial(check_whole, least=0)
-_TASKS: dict[str, dict[str, Rule]] = {
-    "train": {
-        "epochs": check_whole,
-        "steps": _optional(check_whole),
-        "patience": _optional(check_whole),
-        "schedule": _group,
-    },
-    "time": {
-        "phases": _phases,
-        "warmup": _AT_LEAST_0,
-        "steps": check_whole,
-        "rounds": check_whole,
-        "single_steps": check_whole,
-        "budget_seconds": partial(check_number, low=0.0, open_low=True),
-    },
-    "parity": {"steps": check_whole},
-}

@@ -12,11 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench.cells import FRAMEWORKS, MEASURING, Record
+from bench.cells import FRAMEWORKS
 from bench.files import RecordError
 from bench.layout import Layout, laid_out
 from bench.records import NOT_HASHED
 from bench.statistics import is_wide
+from bench.tasks import registry as tasks
+from bench.tasks.task import Record
 
 ROUGH = [f"{name}_rough" for name in FRAMEWORKS]
 OWN = ("model", "dataset", "precision", "batch", "from", "to")
@@ -73,14 +75,15 @@ def markdown(records: Sequence[Record]) -> str:
 def _has_its_place(record: Record) -> bool:
     """Whether a train step was timed, at a length and a batch that the record states."""
     step, length = (record["timing"] or {}).get("train_step_seconds") or {}, (record["data"] or {}).get("length")
-    timed = record["task"] == "time" and record["status"] == "ok" and bool(step.get("median"))  # 0 has no logarithm
+    measured = any(measure.name == "train_step" for measure in tasks.measures(record["task"]))
+    timed = measured and record["status"] == "ok" and bool(step.get("median"))  # 0 has no logarithm
     return timed and length is not None and record["config"]["task"].get("batch_size") is not None
 
 
 def _key(record: Record) -> str:
-    """What two records of one series share: everything but the length, and how long task=time looks."""
+    """What two records of one series share: everything but the length, and how long the task looks."""
     config = {name: value for name, value in record["config"].items() if name not in NOT_HASHED}
-    left_out = {"length"} | {name.removeprefix("task.") for name in MEASURING}
+    left_out = {"length"} | tasks.looking(record["task"])
     config["model"] = {name: value for name, value in config["model"].items() if name != "encoder"}
     config["task"] = {name: value for name, value in config["task"].items() if name not in left_out}
     where = [record["device"], record["threads"], (record["machine"] or {}).get("cpu")]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def plan(record: Mapping[str, Any], sequences: int) -> str:
-    """'begins on AMD EPYC, 2 threads, fp32: 12,345 parameters, batch 32 ...'. sequences: of the training part."""
+def plan(record: Mapping[str, Any], work: str) -> str:
+    """'begins on AMD EPYC, 2 threads, fp32: 12,345 parameters, batch 32 ...'. work: how much there is to do."""
     task, machine = record["config"]["task"], record["machine"]
     gpu = machine["gpu"] or {}
     where = gpu.get("name") or machine["cpu"] or record["device"]
@@ -15,18 +15,6 @@ def plan(record: Mapping[str, Any], sequences: int) -> str:
         f"begins on {record['device']} ({where}), {record['threads']} threads, {record['precision']}",
         f"{record['parameters']['count']:,} parameters",
         f"batch {task['batch_size']}",
-        _work(task, sequences),
+        work,
     ]
     return ", ".join(parts)
-
-
-def _work(task: Mapping[str, Any], sequences: int) -> str:
-    if task["name"] == "time":
-        phases = ", ".join(task["phases"])
-        return f"{task['rounds']} rounds of each of {phases} in about {task['budget_seconds']:g} s"
-    if task["name"] == "parity":
-        return f"{task['steps']} steps, compared with the other framework's"
-    each = sequences // task["batch_size"]
-    if task["steps"] is not None:
-        return f"{task['steps']:,} steps of {each:,} an epoch"
-    return f"{task['epochs']:,} epochs x {each:,} steps"

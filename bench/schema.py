@@ -130,6 +130,7 @@ RECORD: Section = {
     },
     "notes": kinds.list_of(kinds.text),
 }
+OWN = "own"  # beside them, in records of tasks that have sections of their own and in no others
 ALWAYS = (
     *("schema", "id", "created", "status", "task", "model", "framework", "dataset", "precision", "seed"),
     *("config", "config_hash", "notes"),
@@ -172,8 +173,22 @@ def upgraded(document: Any) -> Any:
 
 
 def validate(record: Any) -> list[str]:
-    """Everything wrong with a record, as sentences that name the field; empty for a record of this schema."""
-    return _document(record, RECORD, ALWAYS) or consistency.of_record(record)
+    """Everything wrong with a record, as sentences that name the field; empty for a record of this schema.
+
+    What a task's own sections hold is the task's to say: see validate_own.
+    """
+    if not isinstance(record, Mapping):
+        return _document(record, RECORD, ALWAYS)
+    shared = {name: value for name, value in record.items() if name != OWN}
+    problems = _document(shared, RECORD, ALWAYS)
+    if OWN in record and not isinstance(record[OWN], Mapping):
+        problems.append(f"{OWN}: an object was expected, not {record[OWN]!r}"[:300])
+    return problems or consistency.of_record(shared)
+
+
+def validate_own(own: Mapping[str, Any], sections: Section) -> list[str]:
+    """Everything wrong with what a task has written below `own`, of which it has said the `sections`."""
+    return _against(own, sections, f"{OWN}.")
 
 
 def validate_certificate(certificate: Any) -> list[str]:

@@ -91,7 +91,7 @@ def show(config: Mapping[str, Any], out: Path | None) -> None:
     _check(config)
     settings, task = config["dataset"], config["task"]
     description = registry.describe(settings)
-    length = length_of(task, description)
+    length = length_of(task["length"], description)
     out = Path(f"{description.name}.png") if out is None else out
     _check_out(out)
     registry.prepare(settings, config["data_dir"])

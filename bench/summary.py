@@ -6,9 +6,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.launch import Outcome
-from bench.schema import PHASES
-from bench.statistics import is_wide
+from bench.runs.job import Outcome
+from bench.statistics import is_wide, summary
+from bench.tasks import registry as tasks
+from bench.tasks.task import Measure
 from datasets.progress import WIDTH, wrapped
 
 
@@ -44,24 +45,13 @@ def headline(outcome: Outcome) -> str:
 
 
 def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    figures = []
-    timing = record["timing"] or {}
-    for phase in PHASES:
-        if spread := timing.get(f"{phase}_seconds"):
-            wide = ": above a quarter of it" if is_wide(spread["median"], spread["iqr"]) else ""
-            range_ = f"interquartile range {1e3 * spread['iqr']:.2g} ms{wide}"
-            figures.append((phase, f"{1e3 * spread['median']:.3g} ms ({range_})"))
-    if spread := timing.get("compile_seconds"):
-        figures.append(("compilation", f"{spread['median']:.1f} s"))
+    figures = [
+        (measure.title, _figure(samples, measure))
+        for measure in tasks.measures(record["task"])
+        if measure.form is not None and (samples := measure.samples(record))
+    ]
     if record["algorithm"]:
         figures.append(("algorithm", record["algorithm"]))
-    if record["throughput"]:
-        figures.append(("throughput", f"{record['throughput']['samples_per_second']:.4g} samples/s"))
-    if record["memory"] and record["memory"]["peak_bytes"] is not None:
-        figures.append(("peak memory", f"{record['memory']['peak_bytes'] / 1e6:.0f} MB"))
-    for part, value in (record["accuracy"] or {}).items():
-        if value is not None:
-            figures.append((part, f"{100 * value:.2f} % right"))
     data = record["data"] or {}
     if data.get("protocol") not in (None, "default"):
         chosen = ": the best epoch is chosen on the test part" if data.get("selects_on_test") else ""
@@ -70,6 +60,17 @@ def _figures(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         figures.append(("data", "generated here, in the style of the published data"))
     figures.append(("certificate", _certificate(record["certificate"])))
     return figures
+
+
+def _figure(samples: Sequence[float], measure: Measure) -> str:
+    """'12.3 ms (interquartile range 0.2 ms)', of one sample without the range."""
+    spread = summary([measure.scale * sample for sample in samples])
+    unit = f" {measure.unit}" if measure.unit else ""
+    value = f"{spread['median']:{measure.form}}{unit}"
+    if len(samples) == 1:
+        return value
+    wide = ": above a quarter of it" if is_wide(spread["median"], spread["iqr"]) else ""
+    return f"{value} (interquartile range {spread['iqr']:.2g}{unit}{wide})"
 
 
 def _certificate(certificate: Mapping[str, Any] | None) -> str:

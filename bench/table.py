@@ -1,12 +1,12 @@
 """Turns records into tables, Markdown or CSV: rows measure x model x data set x hardware, torch / jax last.
 
-    python -m bench.table [results_dir ...] [--section time|train|all] [--format markdown|csv] [--output FILE]
+    python -m bench.table [results_dir ...] [--section TASK|all] [--format markdown|csv] [--output FILE]
     python -m bench.table --readme README.md results/reference [--check]
 
 Markdown is for reading (median and interquartile range, marks explained below the table); CSV holds the same
 cells as plain numbers. The second form rewrites the tables of a document between `<!-- table:NAME -->` and
-`<!-- /table:NAME -->`; NAME is time, train, one measure of them such as time.train_step, or growth (of the train step's
-time with the length).
+`<!-- /table:NAME -->`; NAME is a task (time, train), one measure of it such as time.train_step, or growth (of the train
+step's time with the length).
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ from typing import Any
 import pandas as pd
 
 from bench import growth
-from bench.cells import FRAMEWORKS, IDENTITY, MEASURES, Record, cells
+from bench.cells import FRAMEWORKS, IDENTITY, cells
 from bench.files import RecordError, update_document, write_text
 from bench.layout import Layout, filled, fits, laid_out, screen_width
 from bench.records import read_records
 from bench.screen import command
 from bench.statistics import is_wide
+from bench.tasks import registry as tasks
+from bench.tasks.task import Measure, Record
 from datasets.progress import WIDTH, wrapped
 
-SECTIONS = tuple(MEASURES)
+SECTIONS = tuple(name for name in tasks.names() if tasks.measures(name))
 MARKED = re.compile(r"(<!-- table:(?P<name>[\w.]+) -->\n)(?P<body>.*?)(<!-- /table:(?P=name) -->)", re.DOTALL)
 OPENED = re.compile(r"<!-- table:([\w.]+) -->")
 MODES = {("torch", "none"): "eager", ("torch", "default"): "torch.compile", ("jax", "default"): "jax.jit"}
@@ -45,10 +47,6 @@ LAYOUT = Layout(
     whole="`python -m bench.table` shows all with `--width 0` or `--format csv`.",
 )
 UNIT = re.compile(r"\(.*\)$")
-PEAK = "Peak memory: of the whole process over imports and data (on a CPU), with what compilation took."
-WAITING = "Waiting for data: loading it and waiting for batches, of that time and the steps'."
-ESTIMATE = "Compiler's estimate: what JAX says that the arrays of a train step take."
-ABOUT = {"peak": PEAK, "data": WAITING, "compiled": ESTIMATE}
 WIDE_RANGE = "◊: the interquartile range is above a quarter of the median."
 NO_CERTIFICATE = "†: no passed parity certificate stands behind this figure."
 ORIGINS = {
@@ -59,7 +57,6 @@ ORIGINS = {
     "generated": ("§", "generated here in the style of the published data, and not comparable with results on that."),
 }
 
-ACCURACIES = {"test", "validation"}  # the measures of which who chose the epoch says something
 
 
 def markdown(frame: pd.DataFrame, measure: str | None = None, width: int | None = WIDTH) -> str:
@@ -93,12 +90,12 @@ def _one(shown: pd.DataFrame, width: int | None) -> str:
 
 
 def render(records: Sequence[Record], name: str) -> str:
-    """The table NAME of some records: 'time', 'train', one measure of them, such as 'time.train_step', or 'growth'."""
+    """The table NAME of some records: a task, 'time' say, one measure of it, such as 'time.train_step', or 'growth'."""
     if name == "growth":
         return growth.markdown(records)
     section, _, measure = name.partition(".")
-    if section not in MEASURES or (measure and measure not in [one.name for one in MEASURES[section]]):
-        known = [f"{section}.{one.name}" for section, measures in MEASURES.items() for one in measures]
+    if section not in SECTIONS or (measure and measure not in [one.name for one in tasks.measures(section)]):
+        known = [f"{section}.{one.name}" for section in SECTIONS for one in tasks.measures(section)]
         raise RecordError(f"table {name!r}: unknown; choose from {', '.join([*SECTIONS, 'growth', *known])}")
     return markdown(cells(records, section), measure or None)
 
@@ -115,7 +112,7 @@ def updated_document(text: str, records: Sequence[Record]) -> str:
 
 def result_rows(record: Record) -> list[dict[str, Any]]:
     """One record's measures as (measure, value, iqr) rows, for showing it on its own (W&B)."""
-    frame = cells([record], record["task"]) if record["task"] in MEASURES else pd.DataFrame()
+    frame = cells([record], record["task"])
     side = record["framework"]
     return [
         {"measure": row["label"], "value": _number_or_none(row[f"{side}_value"]), "iqr": row[f"{side}_iqr"]}
@@ -169,7 +166,7 @@ def _table(records: Sequence[Record], section: str, form: str, width: int | None
     if not frames:
         raise RecordError(f"no record with task={' or task='.join(wanted)}; run one, or choose another --section")
     if form == "csv":
-        return pd.concat([frame.assign(section=name) for name, frame in frames.items()]).to_csv(index=False)
+        return pd.concat(frames.values()).to_csv(index=False)
     return "\n".join(f"### {name}\n\n{markdown(frame, width=width)}" for name, frame in frames.items())
 
 
@@ -182,7 +179,7 @@ def _put(text: str, output: Path | None) -> None:
 
 def _text_row(row: Mapping[str, Any]) -> dict[str, str]:
     shown = {"measure": str(row["label"]), **{name: _text_of(row[name]) for name in IDENTITY}}
-    marks = (mark for name, (mark, _) in ORIGINS.items() if row[name] and _concerns(name, row["measure"]))
+    marks = (mark for name, (mark, _) in ORIGINS.items() if row[name] and _concerns(name, _measure(row)))
     shown["dataset"] = " ".join([shown["dataset"], *marks])
     shown["settings"] = row["settings"]
     for framework in FRAMEWORKS:
@@ -197,8 +194,12 @@ def _text_of(value: Any) -> str:
     return "–" if pd.isna(value) else str(value)
 
 
-def _concerns(origin: str, measure: str) -> bool:
-    return origin != "selects_on_test" or measure in ACCURACIES
+def _measure(row: Mapping[str, Any]) -> Measure:
+    return next(one for one in tasks.measures(row["section"]) if one.name == row["measure"])
+
+
+def _concerns(origin: str, measure: Measure) -> bool:
+    return origin != "selects_on_test" or measure.selected
 
 
 def _text_cell(status: str | None, samples: int, value: float, iqr: float) -> str:
@@ -228,7 +229,8 @@ def _notes(frame: pd.DataFrame) -> list[str]:
         "Median, [interquartile range] where there are several samples. "
         "torch/jax above 1: jax is faster, or takes less."
     ]
-    notes += [text for name, text in ABOUT.items() if (frame["measure"] == name).any()]
+    measures = {row["measure"]: _measure(row) for row in _dicts(frame)}
+    notes += dict.fromkeys(one.note for one in measures.values() if one.note is not None)
     found = {side: frame[f"{side}_compile"].dropna().unique() for side in FRAMEWORKS}
     modes = [f"{side}: {MODES.get((side, one[0]), one[0])}" for side, one in found.items() if len(one) == 1]
     if modes:
@@ -241,7 +243,7 @@ def _notes(frame: pd.DataFrame) -> list[str]:
     if any(((frame[f"{side}_samples"] > 0) & ~frame[f"{side}_certificate"]).any() for side in FRAMEWORKS):
         notes.append(NO_CERTIFICATE)
     for name, (mark, meaning) in ORIGINS.items():
-        if any(own and _concerns(name, measure) for own, measure in zip(frame[name], frame["measure"], strict=True)):
+        if any(own and _concerns(name, measures[of]) for own, of in zip(frame[name], frame["measure"], strict=True)):
             notes.append(f"{mark}: {meaning}")
     counts = [int(frame[f"{side}_records"].max()) for side in FRAMEWORKS]
     if max(counts) > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from bench import certificate
 from bench.tasks import parity
 from bench.tasks.context import Context
 from bench.workers.remote import RunEnded
+from datasets.progress import VOICE
 
 Found = tuple[dict[str, Any] | None, str | None]  # a certificate, and what the record should say of it
 
@@ -34,7 +34,7 @@ def provide(context: Context) -> Found:
         return None, f"no certificate: {missing}"
     if found is None:
         names = " and ".join(sorted(context.frameworks))
-        print(f"certificate: checking that {names} agree ...", file=sys.stderr)
+        VOICE.say(f"certificate: checking that {names} agree ...")
         try:
             found = parity.certify(context, settings, recorded=False)
         except RunEnded as error:
@@ -42,10 +42,8 @@ def provide(context: Context) -> Found:
     if found["passed"]:
         return found, None
     if require:
-        raise ValueError(
-            f"certificate=require: {found['id']} says that the frameworks differ: {parity.differences(found)}"
-        )
-    return found, f"certificate not passed: {parity.differences(found)}"
+        raise ValueError(f"certificate=require: {found['id']} was not passed: {certificate.differences(found)}")
+    return found, f"certificate not passed: {certificate.differences(found)}"
 
 
 def comparison(context: Context) -> parity.Settings:

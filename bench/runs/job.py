@@ -23,15 +23,19 @@ from bench.check import Checked, check
 from bench.choices import choices
 from bench.environment import environment
 from bench.files import RecordError
+from bench.plan import plan
 from bench.records import find_done, new_record, read_record, set_status, write_record
 from bench.runs import certify
 from bench.runs.interrupts import held_back
 from bench.tasks import registry
 from bench.tasks.context import Context
 from bench.tracking import Tracker
+from bench.schema import OWN, validate_own
+from bench.variables import stated
 from bench.workers.observations import completed
 from bench.workers.protocol import Build
 from bench.workers.remote import Crew, Remote, RunEnded
+from datasets.progress import VOICE
 
 Config = dict[str, Any]
 
@@ -53,18 +57,27 @@ def label(config: Mapping[str, Any]) -> str:
     return " ".join(str(group.get("name")) if isinstance(group, Mapping) else str(group) for group in groups)
 
 
+def title(config: Mapping[str, Any]) -> str:
+    """The label behind the job's number in its sweep: '3/12 s4 torch digits train'."""
+    return f"{VOICE.number} {label(config)}".strip()
+
+
+@VOICE.beating()
 def launch(config: Config, root: Path) -> Outcome:
     """Runs one configuration, in processes of its own. ValueError, before any long work, for what the user mends.
 
     Ctrl-C ends the run with a record that says so, and an Outcome with status interrupted.
     """
-    checked = check(config)
+    VOICE.title = title(config)
+    with VOICE.during("checking the settings and the data"):
+        checked = check(config)
     folder = Path(config["results_dir"])
     record = new_record(
         config,
         code=machine.code_state(root),
         versions=machine.package_versions(config["framework"]["packages"]),
         machine=machine.describe_machine(),
+        environment=stated(os.environ),
         device=checked.device,
         threads=checked.threads,
         data=_data(checked),
@@ -72,12 +85,12 @@ def launch(config: Config, root: Path) -> Outcome:
     if config["resume"]:
         done = find_done(folder, record)
         if done is not None:
-            return Outcome(label(config), "skipped", "done before", done, read_record(done))
+            return Outcome(title(config), "skipped", "done before", done, read_record(done))
     try:
         record = Run(config, checked, root, record).record_of_all()
     except RecordError as error:  # the folder took files when the run began: a full disk, say
-        return Outcome(label(config), "failed", str(error), None)
-    return Outcome(label(config), record["status"], record["message"], folder / f"{record['id']}.json", record)
+        return Outcome(title(config), "failed", str(error), None)
+    return Outcome(title(config), record["status"], record["message"], folder / f"{record['id']}.json", record)
 
 
 def worker_command(tree: Path, interpreter: str = sys.executable) -> list[str]:
@@ -116,16 +129,28 @@ class Run:
             with held_back():
                 if self.recorded is not None:
                     self.record = completed(self.record, self.recorded.seen)
+                status, message = self._owned(status, message)
                 set_status(self.record, status, message)
                 path = write_record(self.record, self.folder)
             try:
                 self.crew.leave()
-                if notes := tracker.finish(self.record, path, self._results()):
+                with VOICE.during("waiting for W&B"):
+                    notes = tracker.finish(self.record, path, self._results())
+                if notes:
                     self.record["notes"] += notes
                     write_record(self.record, self.folder)
             except KeyboardInterrupt:  # all is done; who started this run knows of it
                 self.crew.kill()
         return read_record(path)
+
+    def _owned(self, status: str, message: str | None) -> tuple[str, str | None]:
+        """What the task has written of its own is as it has said, or it is left out and the run has failed."""
+        problems = validate_own(self.record.get(OWN, {}), self.task.sections) if OWN in self.record else []
+        if not problems:
+            return status, message
+        self.record.pop(OWN)
+        said = f"the task's own part of the record is not as it has said: {'; '.join(problems)}"
+        return ("failed", said) if status == "ok" else (status, f"{message}; {said}")
 
     def context(self, crew: Crew, tracker: Tracker) -> Context:
         """What the task works with."""
@@ -141,6 +166,7 @@ class Run:
             root=self.root,
             results_dir=self.folder,
             start=partial(self._start, crew),
+            begin=self._begin,
             on_epoch=lambda entry: tracker.log(entry["step"], entry),
         )
 
@@ -150,7 +176,8 @@ class Run:
         try:
             if self.task.certified and self.config["certificate"] != "skip":
                 self._certify(context)
-            tracker.start(self.config, self.record["id"])
+            with VOICE.during("waiting for W&B"):
+                tracker.start(self.config, self.record["id"])
             self.task.run(context)
         except RunEnded as ended:
             if ended.trace is not None:
@@ -162,7 +189,7 @@ class Run:
             self.record["notes"].append(f"traceback: {traceback.format_exc()}")
             if self.config["debug"]:
                 traceback.print_exc()
-            return "failed", str(error) or type(error).__name__
+            return "failed", str(error).strip() or type(error).__name__
         return "ok", None
 
     def _certify(self, context: Context) -> None:
@@ -172,7 +199,7 @@ class Run:
         self.record["certificate"] = certificate.for_record(found)
         if note is not None:
             context.note(note)
-            print(f"note: {note}", file=sys.stderr)
+            VOICE.say(f"note: {note}")
 
     def _interrupted(self) -> tuple[str, str]:
         """Ctrl-C: what the workers still say, and then status and message."""
@@ -207,6 +234,7 @@ class Run:
             batch_size=settings.batch_size,
             length=settings.length,
             optimiser=settings.optimiser_spec,
+            title=title(config),
             debug=config["debug"],
         )
 
@@ -225,6 +253,14 @@ class Run:
             self.recorded = worker
         worker.send(build)
         return worker
+
+    def _begin(self, worker: Remote) -> None:
+        with VOICE.during("importing the framework, loading the data and building the model"):
+            worker.receive()
+        if worker is self.recorded:
+            record = completed(self.record, worker.seen)
+            work = self.task.work(self.checked.settings, self.record["data"]["train"])
+            VOICE.report(plan(record, work))
 
     def _results(self) -> list[dict[str, Any]]:
         """The results table that W&B shows; none is made for a run that nobody tracks."""

@@ -34,7 +34,7 @@ class Context:
 
     sizes: d_input, d_output, padded, documents and length of what is built. frameworks: conf/framework of the run's own one, first, and of the one that it is compared with. build: what the run
     is about, as a request. record: the task may fill `own`, `certificate` and `notes`; the workers' part comes by
-    itself. on_epoch: takes an entry of the curve, for who watches.
+    itself. begin: takes a worker that was started, and waits until its network is built. on_epoch: takes an entry of the curve, for who watches.
     """
 
     settings: Any  # the task's own Settings
@@ -46,6 +46,7 @@ class Context:
     root: Path
     results_dir: Path
     start: Start
+    begin: Callable[[Remote], None]
     on_epoch: Callable[[Mapping[str, Any]], None]
 
     def note(self, text: str) -> None:

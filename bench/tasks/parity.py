@@ -7,7 +7,6 @@ random numbers differ: the networks are built at dropout 0.
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import certificate, machine
+from bench.measure import agreement
 from bench.records import write_certificate
 from bench.tasks.context import Context
 from bench.tasks.settings import Common
 from bench.tasks.task import Task
 from bench.workers.protocol import Finish, Trace
+from bench.variables import compared
 from bench.workers.remote import RunEnded
+from datasets.progress import VOICE
 from ssm.checks import check_whole
 
 
@@ -38,11 +40,11 @@ class Settings(Common):
 def run(context: Context) -> None:
     """Certifies with the run's own settings; the run fails where the frameworks differ."""
     if missing := lacking(context):
-        raise ValueError(f"task=parity: compares two frameworks, but {missing}; run pip install -e .")
+        raise ValueError(f'task=parity: compares two frameworks, but {missing}; run pip install -e ".[bench]"')
     made = certify(context, context.settings, recorded=True)
     context.record["certificate"] = certificate.for_record(made)
     if not made["passed"]:
-        raise RunEnded("failed", differences(made))
+        raise RunEnded("failed", certificate.differences(made))
 
 
 def certify(context: Context, settings: Settings, recorded: bool) -> dict[str, Any]:
@@ -65,7 +67,9 @@ def certify(context: Context, settings: Settings, recorded: bool) -> dict[str, A
         ended = {}
         for name, worker in workers.items():
             try:
-                for _ in ("Build", "Trace", "Finish"):
+                context.begin(worker)
+                with VOICE.during("tracing what the certificate compares"):
+                    worker.receive()
                     worker.receive()
             except RunEnded as error:
                 ended[name] = error
@@ -88,6 +92,7 @@ def key(context: Context, settings: Settings) -> str:
         device=build.device,
         code=_code(context),
         versions=_versions(context),
+        variables=compared(context.record),
     )
 
 
@@ -100,32 +105,23 @@ def lacking(context: Context) -> str | None:
     return None
 
 
-def differences(made: Mapping[str, Any]) -> str:
-    """The groups of tensors that are out of bounds, and their worst tensor. In a file, null is not finite."""
-    worse = []
-    for group, entry in made["errors"].items():
-        error = math.inf if entry["error"] is None else entry["error"]
-        if not error <= entry["bound"]:
-            size = f"{error:.1e} > {entry['bound']:.0e}" if math.isfinite(error) else "not finite"
-            worse.append(f"{group} {size} ({entry['worst']})")
-    return "the frameworks differ: " + "; ".join(worse)
-
-
 def _compared(context: Context, settings: Settings, paths: Mapping[str, Path]) -> dict[str, Any]:
     first, second = sorted(paths)
-    compared = {
+    config = {
         "model": {**context.build.model, "dropout": 0.0},
         "dataset": dict(context.build.dataset),
         "task": {**vars(settings), "optimiser": dict(settings.optimiser)},
         "seed": context.build.seed,
+        "environment": compared(context.record),
     }
+    precision = context.build.precision
     made = certificate.make(
-        paths[first],
-        paths[second],
+        agreement.compare(paths[first], paths[second], precision),
+        agreement.not_compared(paths[first], paths[second], precision),
         key=key(context, settings),
         model=context.build.model["name"],
-        config=compared,
-        precision=context.build.precision,
+        config=config,
+        precision=precision,
         code=_code(context),
         versions=_versions(context),
         machine=context.record["machine"],
@@ -151,4 +147,8 @@ def _code(context: Context) -> str:
     return machine.code_hash(context.root / name for name in machine.CERTIFIED)
 
 
-TASK = Task(Settings, run)
+def _work(settings: Settings, sequences: int) -> str:
+    return f"{settings.steps} steps, compared with the other framework's"
+
+
+TASK = Task(Settings, run, work=_work)

@@ -39,6 +39,11 @@ def measures(name: str) -> tuple[Measure, ...]:
     return tuple(_tasks()[name].measures) if name in _tasks() else ()
 
 
+def looking(name: str) -> frozenset[str]:
+    """Settings of a task that say how long and how often it looks, and not at what."""
+    return _tasks()[name].looking if name in _tasks() else frozenset()
+
+
 @cache
 def _tasks() -> dict[str, Task]:
     found = {}

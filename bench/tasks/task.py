@@ -18,7 +18,7 @@ class Measure:
     """One quantity of a record.
 
     samples: of a record of the task, in the record's unit; none where it was not measured. unit, and scale, which leads
-    to it: as tables show it. form: how a summary writes a value. compared: whether two sides are compared in it.
+    to it: as tables show it. form: how a summary writes a value; None: not at all. compared: whether two sides are compared in it.
     selected: whether it depends on who chose the best epoch. note: what tables say below it.
     """
 
@@ -27,7 +27,7 @@ class Measure:
     samples: Callable[[Record], list[float]]
     unit: str = ""
     scale: float = 1.0
-    form: str = ".3g"
+    form: str | None = ".3g"
     better: Literal["lower", "higher"] = "lower"
     compared: bool = True
     selected: bool = False
@@ -39,12 +39,20 @@ class Measure:
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
+PEAK = "Peak memory: of the whole process over imports and data (on a CPU), with what compilation took."
+
+
+def _unsaid(settings: Any, sequences: int) -> str:
+    return "as its settings say"
+
+
 @dataclass(frozen=True)
 class Task:
     """settings: made of the task's YAML group, and checks itself. run: fills the record, through the context.
 
     certified: whether its figures want a certificate that the frameworks agree. looking: names of settings that say how
-    long and how often it looks, and not at what. sections: of its own in a record, below `own`, with their checks.
+    long and how often it looks, and not at what. sections: of its own in a record, below `own`, with their checks. work:
+    from its settings and the number of training sequences to how much there is to do, in a few words.
     """
 
     settings: type[Common]
@@ -53,6 +61,7 @@ class Task:
     certified: bool = False
     looking: frozenset[str] = frozenset()
     sections: Section = field(default_factory=dict)
+    work: Callable[[Any, int], str] = _unsaid
 
 
 def at(path: str) -> Callable[[Record], list[float]]:

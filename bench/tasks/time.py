@@ -12,13 +12,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from bench.schema import PHASES
 from bench.tasks.context import Context
 from bench.tasks.settings import Common, choices
-from bench.tasks.task import Measure, Task, at
+from bench.tasks.task import PEAK, Measure, Task, at
 from bench.workers.protocol import Finish, FirstCall, Memory, Refused, Round, Singles, WarmUp
-from bench.workers.remote import Remote
+from datasets.progress import LEAST_SECONDS, Counter, duration
 from ssm.checks import check_number, check_whole
 
 SHORTEST_ROUND_SECONDS = 0.05  # a round of very short calls holds more of them, so that the clock's grain does not show
@@ -46,30 +47,42 @@ class Settings(Common):
         check_number("task.budget_seconds", self.budget_seconds, low=0.0, open_low=True)
 
 
+class Asked(Protocol):
+    """A worker that was built."""
+
+    def ask(self, body: Any) -> Any: ...
+
+
 def run(context: Context) -> None:
     """Times each phase in one worker."""
     worker = context.start(context.build, recorded=True)
-    worker.receive()
-    measure(worker, context.settings, context.note)
+    context.begin(worker)
+    settings: Settings = context.settings
+    with Counter(len(settings.phases) * settings.rounds, "round") as bar:
+        measure(worker, settings, context.note, bar)
     worker.ask(Finish())
 
 
-def measure(worker: Remote, settings: Settings, note: Callable[[str], None]) -> None:
-    """The plan of all phases. worker: built. note: takes what a reader of the figures should know."""
+def measure(worker: Asked, settings: Settings, note: Callable[[str], None], bar: Counter) -> None:
+    """The plan of all phases. worker: built. note: takes what a reader of the figures should know. bar: counts rounds;
+    lines are written between them.
+    """
     begin = time.perf_counter()
     compiling = 0.0
     asked = False
     for position, phase in enumerate(settings.phases, start=1):
+        bar.bar.set_description(phase)
         called = time.perf_counter()
         try:
-            worker.ask(FirstCall(phase))
+            with bar.voice.during(f"compiling {phase}"):
+                worker.ask(FirstCall(phase))
         except Refused as error:
             note(f"{phase} is not measured: {error}")
         else:
             # First calls compile, for as long as they like: they are not in the budget.
             compiling += time.perf_counter() - called
             share = settings.budget_seconds * position / len(settings.phases)
-            _phase(worker, phase, settings, begin + compiling + share, note)
+            _phase(worker, phase, settings, begin + compiling + share, note, bar)
         if phase == "train_step":
             worker.ask(Memory())  # before the other phases come in
             asked = True
@@ -78,7 +91,7 @@ def measure(worker: Remote, settings: Settings, note: Callable[[str], None]) -> 
 
 
 def _phase(
-    worker: Remote, phase: str, settings: Settings, deadline: float, note: Callable[[str], None]
+    worker: Asked, phase: str, settings: Settings, deadline: float, note: Callable[[str], None], bar: Counter
 ) -> None:
     """Warm-up, single calls and rounds of one phase, which shall be over at `deadline`."""
     begin = time.perf_counter()
@@ -97,8 +110,14 @@ def _phase(
         if count < settings.steps:
             note(f"{phase}: rounds of {count} steps instead of {settings.steps}, as task.budget_seconds ran short")
     for number in range(1, settings.rounds + 1):
-        (seconds,) = worker.ask(Round(phase, count)).samples
+        # Where a round takes a minute, a thread here says so; lines of shorter ones stand between them.
+        with bar.voice.during(f"{phase}: round {number} of {settings.rounds}"):
+            (seconds,) = worker.ask(Round(phase, count)).samples
+        bar.update()
         now = time.perf_counter()
+        if bar.due(LEAST_SECONDS):
+            each, left = f"{1e3 * seconds / count:.4g} ms a call", f"at most {duration(deadline - now)} left"
+            bar.voice.say(f"{phase}: round {number} of {settings.rounds}, {each}, {left}")
         if LEAST_ROUNDS <= number < settings.rounds and now + seconds > deadline:
             note(
                 f"{phase}: {number} rounds instead of {settings.rounds}, in {now - begin:.1f} s after the first call, "
@@ -107,16 +126,22 @@ def _phase(
             break
 
 
-WHOLE_PROCESS = "Whole process: a CPU's resident peak over imports and data, with all that compilation took."
+def _work(settings: Settings, sequences: int) -> str:
+    phases = ", ".join(settings.phases)
+    return f"{settings.rounds} rounds of each of {phases} in about {settings.budget_seconds:g} s"
+
+
+ESTIMATE = "Compiler's estimate: what JAX says that the arrays of a train step take."
 MEASURES = (
     Measure("train_step", "train step", at("timing.train_step_seconds"), "ms", 1e3),
     Measure("forward", "forward", at("timing.forward_seconds"), "ms", 1e3),
     Measure("recurrent_step", "recurrent step", at("timing.recurrent_step_seconds"), "ms", 1e3),
-    Measure("compile", "compile", at("timing.compile_seconds"), "s"),
-    Measure("peak", "peak memory, whole process", at("memory.peak_bytes"), "MB", 1e-6, ".0f", note=WHOLE_PROCESS),
+    Measure("compile", "compile", at("timing.compile_seconds"), "s", form=".1f"),
+    Measure("peak", "peak memory", at("memory.peak_bytes"), "MB", 1e-6, ".0f", note=PEAK),
     Measure(
-        *("compiled", "compiler's memory estimate", at("memory.compiled_bytes"), "MB", 1e-6, ".0f"),
+        *("compiled", "compiler's estimate", at("memory.compiled_bytes"), "MB", 1e-6, None),
         compared=False,
+        note=ESTIMATE,
     ),
     Measure(
         *("throughput", "samples/s", at("throughput.samples_per_second")),
@@ -126,4 +151,4 @@ MEASURES = (
     ),
 )
 LOOKING = frozenset({"budget_seconds", "phases", "rounds", "single_steps", "steps", "warmup"})
-TASK = Task(Settings, run, MEASURES, certified=True, looking=LOOKING)
+TASK = Task(Settings, run, MEASURES, certified=True, looking=LOOKING, work=_work)

@@ -14,8 +14,9 @@ from typing import Any
 from bench.schedules import NAMES as SCHEDULES
 from bench.tasks.context import Context
 from bench.tasks.settings import Common, Rule, apply, group, optional
-from bench.tasks.task import Measure, Record, Task, at
+from bench.tasks.task import PEAK, Measure, Record, Task, at
 from bench.workers.protocol import Epoch, Finish, Memory, Train
+from datasets.progress import VOICE
 from ssm.checks import check_choice, check_number, check_whole
 
 
@@ -46,10 +47,18 @@ def run(context: Context) -> None:
             context.on_epoch(body.entry)
 
     worker = context.start(context.build, recorded=True, on_notice=on_notice)
-    worker.receive()
-    worker.ask(Train(settings.epochs, settings.steps, settings.patience, settings.schedule))
+    context.begin(worker)
+    with VOICE.during(None):  # the worker says itself how far it is
+        worker.ask(Train(settings.epochs, settings.steps, settings.patience, settings.schedule))
     worker.ask(Memory())
     worker.ask(Finish())
+
+
+def _work(settings: Settings, sequences: int) -> str:
+    each = sequences // settings.batch_size
+    if settings.steps is not None:
+        return f"{settings.steps:,} steps of {each:,} an epoch"
+    return f"{settings.epochs:,} epochs x {each:,} steps"
 
 
 def _epoch_seconds(record: Record) -> list[float]:
@@ -71,6 +80,7 @@ _SCHEDULE: dict[str, Rule] = {
     "factor": partial(check_number, low=0.0, high=1.0, open_low=True, open_high=True),
     "patience": partial(check_whole, least=0),
 }
+WAITING = "Waiting for data: loading it and waiting for batches, of that time and the steps'."
 MEASURES = (
     Measure(
         *("test", "test accuracy", at("accuracy.test"), "%", 100, ".2f"),
@@ -84,11 +94,8 @@ MEASURES = (
         compared=False,
         selected=True,
     ),
-    Measure("epoch", "an epoch", _epoch_seconds, "s"),
-    Measure(
-        *("data", "loading and waiting for data", _data_share, "% of the time with the steps", 100),
-        compared=False,
-    ),
-    peak := Measure("peak", "peak memory, whole process", at("memory.peak_bytes"), "MB", 1e-6, ".0f"),
+    Measure("epoch", "an epoch", _epoch_seconds, "s", form=None),
+    Measure("data", "waiting for data", _data_share, "%", 100, None, compared=False, note=WAITING),
+    Measure("peak", "peak memory", at("memory.peak_bytes"), "MB", 1e-6, ".0f", note=PEAK),
 )
-TASK = Task(Settings, run, MEASURES, certified=True)
+TASK = Task(Settings, run, MEASURES, certified=True, work=_work)

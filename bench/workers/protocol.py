@@ -36,7 +36,7 @@ class Build:
     """Load the framework and the data, build the network and its optimiser -> Built. First of all requests.
 
     length: None is the data's own. strangers: modules of other frameworks, which must not be loaded beside this one.
-    record: what the worker completes and writes into results_dir where its parent is gone; None: it leaves nothing.
+    title: what lines of progress begin with. record: what the worker completes and writes into results_dir where its parent is gone; None: it leaves nothing.
     """
 
     framework: str
@@ -54,6 +54,7 @@ class Build:
     strangers: Sequence[str] = ()
     record: Mapping[str, Any] | None = None
     results_dir: str = ""
+    title: str = ""
     debug: bool = False
 
 

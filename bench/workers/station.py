@@ -15,12 +15,13 @@ from typing import Any
 from bench import memory
 from bench.framework import Adapter, Handle, Recompiled, Trainer
 from bench.measure import stopwatch
-from bench.measure.finite import Finite
+from bench.finite import Finite
 from bench.training import hold_limit, train_task
 from bench.workers import protocol
 from bench.workers.building import Building, LoadAdapter, Parts
 from bench.workers.protocol import Build, Built, Done, Epoch, MemoryNow, Refused, Timed, Trained
 from bench.workers.traces import read_state, write_state, write_trace
+from datasets.progress import VOICE
 
 BATCHES_IN_TURN = 4
 Tell = Callable[[Any], None]  # sends the body of a notice
@@ -136,7 +137,9 @@ class Station:
 
         parts = self.parts
         settings = {**vars(request), "batch_size": parts.batch_size, "length": parts.length}
-        train_task(
+        VOICE.title = self.request.title
+        train = VOICE.beating()(train_task)  # only here the worker speaks: elsewhere its parent does
+        train(
             parts.trainer,
             parts.data,
             settings,

@@ -1,9 +1,7 @@
-"""task=parity: do two frameworks compute the same thing from the same weights and the same batches?
+"""Do two traces of what a network computed agree, within the bounds of their precision?
 
-parity_task writes what one framework computed (its own process) to an .npz; compare reads two of them.
-Compared: the output of encoder and blocks, logits, loss, the gradient of every parameter, the parameters
-after the first and the last optimiser step. Not compared: speed, and dropout, whose random numbers differ:
-the caller builds the models at dropout 0.
+A trace is an .npz of one framework (bench/workers/traces.py). Compared: the output of encoder and blocks, logits, loss,
+the gradient of every parameter, the parameters after the first and the last optimiser step. Not compared: speed.
 """
 
 from __future__ import annotations
@@ -15,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from bench.framework import Diverged, Trainer
-from datasets.batches import epoch_order, fit_length
 
 # Bounds of the error relative to a tensor's norm. fp64 and the first figures of fp32 are the project's
 # promise. Parameters are looser than gradients: Adam divides by the root of the second moment, so that the
@@ -44,46 +40,10 @@ PARAMETERS = ("parameters_1", "parameters_10")
 GROUPS = ("outputs", "logits", "loss", "gradients", *PARAMETERS)
 
 
-def parity_task(
-    trainer: Trainer, data: Any, settings: Mapping[str, Any], path: str | os.PathLike[str], seed: int
-) -> None:
-    """Traces the first batch, takes settings["steps"] optimiser steps and writes everything to `path` (.npz).
-
-    trainer: built with dropout 0. data: datasets Dataset. settings: task/parity: batch_size, length, steps.
-    Batches follow epoch_order(seed), epoch after epoch: the same ones in each framework. Raises Diverged, with the
-    step, where a loss is not finite: two networks that are NaN do not agree, they say nothing.
-    """
-    batch_size, steps = int(settings["batch_size"]), int(settings["steps"])
-    if steps < 1:
-        raise ValueError(f"task.steps={steps}: parity compares parameters after steps, so it must be >= 1")
-    split = data.train
-    rows: list[np.ndarray] = []
-    epoch = 0
-    while len(rows) < steps:
-        rows += list(epoch_order(len(split.targets), batch_size, seed, epoch))
-        epoch += 1
-    length = settings.get("length")
-    batches = [trainer.put(fit_length(split.inputs[row], length), split.targets[row]) for row in rows[:steps]]
-
-    tensors = dict(trainer.trace(batches[0]))
-    for step, batch in enumerate(batches, start=1):
-        loss, _ = trainer.read(trainer.train_step(batch, 1.0))
-        if not math.isfinite(loss):
-            raise Diverged(
-                f"loss is {loss} at step {step} of {steps}: training diverged; lower task.optimiser.rate, or set "
-                "task.clip_norm"
-            )
-        if step == 1:
-            tensors |= {f"parameters_1.{name}": value for name, value in trainer.state().items()}
-    tensors |= {f"parameters_10.{name}": value for name, value in trainer.state().items()}
-    with open(path, "wb") as stream:
-        np.savez(stream, allow_pickle=False, **tensors)
-
-
 def compare(
     a_path: str | os.PathLike[str], b_path: str | os.PathLike[str], precision: str
 ) -> dict[str, dict[str, Any]]:
-    """Errors of two files of parity_task, by group: {"error", "bound", "worst"}; worst names the group's
+    """Errors of two traces, by group: {"error", "bound", "worst"}; worst names the group's
     worst tensor.
 
     Groups: outputs, logits, loss, gradients, parameters_1 and parameters_10 (after the last step: 10 as
