@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
-from bench.choices import nearest
+from bench.declared import check_declared, check_group
 from bench.framework import OptimiserSpec
 from bench.records import check_writable
 from bench.schedules import NAMES as SCHEDULES
@@ -28,6 +28,7 @@ from datasets.data import Description
 from ssm.checks import check_choice, check_flag, check_number, check_whole
 from ssm.network import NetworkOptions, network_options
 
+CONF = Path(__file__).resolve().parents[1] / "conf"
 PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
 CERTIFICATES = ("auto", "require", "skip")
 WANDB_MODES = ("disabled", "offline", "online")
@@ -48,6 +49,7 @@ class Checked:
 
 def check(config: Mapping[str, Any]) -> Checked:
     """Refuses a configuration that cannot be run, with a ValueError; prepares the data set's files last."""
+    check_declared(config, CONF)
     _check_root(config)
     threads, device = _check_hardware(config)
     _check_framework(config["framework"])
@@ -129,7 +131,7 @@ def has_nvidia_gpu() -> bool:
 
 
 def _check_root(config: Mapping[str, Any]) -> None:
-    groups = {name: _group for name in ("framework", "model", "dataset", "hardware", "task")}
+    groups = {name: check_group for name in ("framework", "model", "dataset", "hardware", "task")}
     rules: dict[str, Rule] = {
         **groups,
         "seed": partial(check_whole, least=0),
@@ -141,7 +143,7 @@ def _check_root(config: Mapping[str, Any]) -> None:
         "certificate": partial(check_choice, choices=CERTIFICATES),
         "resume": check_flag,
         "debug": check_flag,
-        "wandb": _group,
+        "wandb": check_group,
     }
     _apply("", config, rules)
     texts = {name: _optional(_text) for name in ("entity", "group", "name")}
@@ -197,10 +199,9 @@ def _check_task(task: Mapping[str, Any]) -> None:
         "name": partial(check_choice, choices=tuple(_TASKS)),
         "batch_size": check_whole,
         "length": _optional(check_whole),
-        "optimiser": _group,
+        "optimiser": check_group,
         "clip_norm": _optional(partial(check_number, low=0.0, open_low=True)),
     }
-    check_choice("task", task.get("name"), tuple(_TASKS))
     _apply("task.", task, {**shared, **_TASKS[task["name"]]})
     rate = partial(check_number, low=0.0)
     moment = partial(check_number, low=0.0, high=1.0, open_high=True)
@@ -208,7 +209,7 @@ def _check_task(task: Mapping[str, Any]) -> None:
     rules: dict[str, Rule] = dict(rate=rate, ssm_rate=rate, weight_decay=rate, beta1=moment, beta2=moment, eps=above)
     _apply("task.optimiser.", task["optimiser"], rules)
     OptimiserSpec(**task["optimiser"], clip_norm=task["clip_norm"])
-    if "schedule" in task:
+    if task["name"] == "train":
         inside = partial(check_number, low=0.0, high=1.0, open_low=True, open_high=True)
         rules = {
             "name": partial(check_choice, choices=SCHEDULES),
@@ -221,25 +222,14 @@ def _check_task(task: Mapping[str, Any]) -> None:
 
 
 def _apply(prefix: str, settings: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
-    """Each setting by its rule; one that has no rule, or that is missing, is refused."""
-    for name, value in settings.items():
-        if name not in rules:
-            close = nearest(str(name), rules)
-            fix = f"did you mean {prefix}{close}?" if close else f"choose from {', '.join(sorted(rules))}."
-            raise ValueError(f"{prefix}{name}={value!r}: is not a setting; {fix}")
+    """Each setting by its rule. A setting without a rule is a mistake of ours: `check_declared` knows the names."""
+    assert set(settings) == set(rules), sorted(set(settings) ^ set(rules))
     for name, rule in rules.items():
-        if name not in settings:
-            raise ValueError(f"{prefix}{name}: is missing; give {prefix}{name}=..., do not remove it with ~.")
         rule(prefix + name, settings[name])
 
 
 def _optional(rule: Rule) -> Rule:
     return lambda name, value: None if value is None else rule(name, value)
-
-
-def _group(name: str, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{name}={value!r}: is a group of settings; give {name}.<setting>=<value> instead.")
 
 
 def _text(name: str, value: object) -> None:
@@ -265,7 +255,7 @@ _TASKS: dict[str, dict[str, Rule]] = {
         "epochs": check_whole,
         "steps": _optional(check_whole),
         "patience": _optional(check_whole),
-        "schedule": _group,
+        "schedule": check_group,
     },
     "time": {
         "phases": _phases,

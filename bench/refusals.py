@@ -1,25 +1,30 @@
 """Hydra's refusals in this project's words: the name, the value, what there is, and the nearest name.
 
-Covers unknown groups, choices and settings, the usual slips; any other refusal keeps Hydra's first lines.
+Covers unknown groups, choices and settings, words that cannot be read, the usual slips; any other refusal keeps Hydra's
+first lines.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import MissingConfigException
-from omegaconf import OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
 
 from bench.choices import choices, groups, nearest
+from bench.declared import DEFAULTS, defaults, settings_of
 
 
 def explain(error: Exception, conf: Path, overrides: Sequence[str]) -> str:
     """One message from what Hydra raised while composing; `overrides` are the words of the command."""
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return str(error)  # our own refusal, or that of a parser of options
+    if isinstance(error, OverrideParseException):
+        return _unread(error.override, str(error))
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, value = error.missing_cfg_file.rpartition("/")
         if group in groups(conf):
@@ -39,25 +44,35 @@ def explain(error: Exception, conf: Path, overrides: Sequence[str]) -> str:
 
 def settings(conf: Path, overrides: Sequence[str]) -> list[str]:
     """The dotted names of all settings, for the groups' choices that `overrides` make and that exist."""
-    chosen = []
+    chosen = defaults(conf)
     for word in overrides:
         group, _, value = word.partition("=")
-        if group in groups(conf) and value in choices(conf, group):
-            chosen.append(word)
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-        composed = OmegaConf.to_container(compose("config", overrides=chosen), resolve=False)
-    assert isinstance(composed, dict)
-    return ["experiment", *_flat(composed, "")]
-
-
-def _flat(config: Mapping[Any, Any], prefix: str) -> list[str]:
-    names = []
-    for name, value in config.items():
-        names.append(f"{prefix}{name}")
-        if isinstance(value, Mapping):
-            names += _flat(value, f"{prefix}{name}.")
+        if group in chosen and value in choices(conf, group):
+            chosen[group] = value
+    names = [*chosen, *settings_of(conf, DEFAULTS)]
+    for group, choice in chosen.items():
+        if choice is not None and group != "experiment":
+            names += [f"{group}.{name}" for name in settings_of(conf, f"{group}/{choice}")]
     return names
+
+
+def _unread(word: str, said: str) -> str:
+    """A word that Hydra's grammar does not take, and how it is written so that it does."""
+    name, equals, value = word.partition("=")
+    if not equals:
+        return f"{word}: is neither an option nor a setting; write it as setting=value (python run.py --help)."
+    quoted = f'{name}="{_escaped(value)}"'
+    try:
+        OverridesParser.create().parse_override(quoted)
+    except HydraException:  # the name is what cannot be read
+        said = next((line.strip() for line in said.splitlines() if line.strip()), "")
+        return f"{word}: cannot be read ({said}); write it as setting=value (python run.py --help)."
+    return f"{word}: its value has characters that mean something else here; quote it: {shlex.quote(quoted)}"
+
+
+def _escaped(value: str) -> str:
+    """Within double quotes: a quotation mark, and the backslashes in front of one or of the end, get another."""
+    return re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + (found[2] and f"\\{found[2]}"), value)
 
 
 def _fix(value: str, names: Sequence[str], prefix: str = "") -> str:
