@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent
 CONF = ROOT / "conf"
+ANSWERS_FAIL = (OSError, EOFError, pickle.UnpicklingError, LookupError, AttributeError, ImportError)  # on odd words
 
 
 def main(words: list[str]) -> int:
@@ -93,25 +94,26 @@ class Session:
         """What Hydra answers by itself: it shows a configuration, helps, completes words, runs a job once more."""
         import hydra
 
-        from bench.command import VERSION_BASE, plain_words
+        from bench.command import PRIMARY, VERSION_BASE, plain_words
 
         sys.argv[1:] = plain_words(args)
         try:
-            hydra.main(version_base=VERSION_BASE, config_path=str(CONF), config_name="config")(self.job)()
-        except (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError) as error:
-            if args.experimental_rerun is None:
-                raise
-            raise ValueError(
-                f"--experimental-rerun={args.experimental_rerun}: holds no job of Hydra's ({error}); name the "
-                "config.pickle of a run made with hydra.callbacks and PickleJobInfoCallback."
-            ) from error
+            hydra.main(version_base=VERSION_BASE, config_path=str(CONF), config_name=PRIMARY)(self.job)()
+        except (ValueError, *ANSWERS_FAIL) as error:
+            if args.experimental_rerun is not None:
+                fix = "name the config.pickle of a run made with Hydra's PickleJobInfoCallback."
+                raise ValueError(f"--experimental-rerun={args.experimental_rerun}: {error}; {fix}") from error
+            if args.shell_completion:
+                fix = "python run.py --hydra-help says how it is installed; the shell asks the rest."
+                raise ValueError(f"--shell-completion: {error}; {fix}") from error
+            raise
 
     def _compose(self, args: argparse.Namespace) -> None:
         """A run, or the jobs of a sweep, one after the other; with --cfg the sweep's configurations are shown."""
-        from bench.command import Sweep, composer, is_sweep
+        from bench.command import PRIMARY, Sweep, composer, is_sweep
 
-        name = args.config_name or "config"
-        with composer(args, CONF) as hydra:
+        name = args.config_name or PRIMARY
+        with composer(args) as hydra:
             self.sweep = is_sweep(hydra, name, args)
             if not self.sweep:
                 hydra.run(name, self.job, list(args.overrides))
@@ -129,7 +131,7 @@ class Session:
         from bench.launch import Outcome, label, launch
         from bench.summary import headline, of_run
 
-        config: dict[str, Any] = {}
+        config: dict[str, Any] = OmegaConf.to_container(composed)
         try:
             config = OmegaConf.to_container(composed, resolve=True)
             outcome = launch(config, ROOT)

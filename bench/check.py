@@ -2,8 +2,8 @@
 
 Types and ranges of every setting, choices, combinations, the results folder, the hardware, the data set's
 files and the model's own options. A refusal is a ValueError with the setting's name, the value, the rule
-and the fix. Not checked: whether the model fits into memory, and whether the framework finds the device
-(its adapter says so).
+and the fix. Not checked: whether the model fits into memory, unless it has no chance, and whether the framework finds
+the device (its adapter says so).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from bench.schedules import NAMES as SCHEDULES
 from bench.schema import PHASES
 from datasets import registry
 from datasets.data import Description
-from ssm.checks import check_choice, check_flag, check_number, check_whole
-from ssm.network import NetworkOptions, network_options
+from ssm.checks import check_choice, check_flag, check_number, check_seed, check_size, check_whole
+from ssm.network import NetworkOptions, least_bytes, network_options
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
@@ -59,6 +59,7 @@ def check(config: Mapping[str, Any]) -> Checked:
     _check_batch(task["batch_size"], description)
     length = length_of(task, description)
     options = model_options(config["model"], description, length)
+    _check_memory(options, 0 if device == "gpu" else task["batch_size"] * length)
     check_writable(config["results_dir"])
     description = registry.prepare(config["dataset"], config["data_dir"])
     _check_batch(task["batch_size"], description)  # some counts are in the files only
@@ -113,6 +114,18 @@ def _check_batch(batch_size: int, description: Description) -> None:
         )
 
 
+def _check_memory(options: NetworkOptions, steps: int) -> None:
+    """Refuses what has no chance. steps: of a batch, in all; each has the features twice, of two bytes at least."""
+    values, activations = least_bytes(options), 2 * 2 * steps * options.d_model
+    usable = machine.memory_bytes()
+    if values + activations > usable:
+        raise ValueError(
+            f"model.d_model={options.d_model}: with n={options.layers[0].n}, n_blocks={len(options.layers)} and "
+            f"{steps} steps a batch this takes more than {(values + activations) / 1e9:.4g} GB, and this process may "
+            f"use {usable / 1e9:.4g} GB; lower the one that is too large, or task.batch_size, or task.length."
+        )
+
+
 def has_nvidia_gpu() -> bool:
     """Whether the system shows an NVIDIA GPU to this process; no framework is asked."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
@@ -134,7 +147,7 @@ def _check_root(config: Mapping[str, Any]) -> None:
     groups = {name: check_group for name in ("framework", "model", "dataset", "hardware", "task")}
     rules: dict[str, Rule] = {
         **groups,
-        "seed": partial(check_whole, least=0),
+        "seed": check_seed,
         "precision": partial(check_choice, choices=PRECISIONS),
         "threads": _optional(check_whole),
         "results_dir": _text,
@@ -197,8 +210,8 @@ def missing_packages(framework: Mapping[str, Any]) -> list[str]:
 def _check_task(task: Mapping[str, Any]) -> None:
     shared: dict[str, Rule] = {
         "name": partial(check_choice, choices=tuple(_TASKS)),
-        "batch_size": check_whole,
-        "length": _optional(check_whole),
+        "batch_size": check_size,
+        "length": _optional(check_size),
         "optimiser": check_group,
         "clip_norm": _optional(partial(check_number, low=0.0, open_low=True)),
     }
@@ -233,13 +246,13 @@ def _optional(rule: Rule) -> Rule:
 
 
 def _text(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name}={value!r}: must be a text that is not empty; give {name}=<text>.")
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"{name}={value!r}: must be a text that is not empty, without NUL; give {name}=<text>.")
 
 
 def _texts(name: str, value: object) -> None:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{name}={value!r}: must be a list of texts, such as {name}=[a,b].")
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise ValueError(f"{name}={value!r}: must be a list of texts that are not empty; give {name}=[a,b], say.")
 
 
 def _phases(name: str, value: object) -> None:

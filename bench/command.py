@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra import version
 from hydra._internal.callbacks import Callbacks
@@ -25,7 +25,7 @@ from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.core.utils import JobStatus
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode, TaskFunction
@@ -33,10 +33,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.choices import nearest
+from bench.declared import DEFAULTS, declared, defaults
 
+CONF = Path(__file__).resolve().parents[1] / "conf"
 REFUSALS = (HydraException, OmegaConfBaseException)  # of Hydra, which bench.refusals puts in our words
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 MOST_JOBS = 100_000  # of a sweep, which are listed before the first one runs
+PRIMARY = DEFAULTS  # conf/config.yaml
 VERSION_BASE = "1.3"
 
 
@@ -49,7 +52,7 @@ class Job:
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Hydra's options and, as `overrides`, all other words; options may stand anywhere. ValueError for an unknown one."""
+    """Hydra's options, wherever they stand, and as `overrides` all other words. ValueError for an unknown option."""
     parser = get_args_parser()
     options = [option for action in parser._actions for option in action.option_strings]
 
@@ -65,7 +68,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     end = list(words).index("--") if "--" in words else len(words)
     before = [
         "--info=all" if word in ("-i", "--info") and following not in INFO else word
-        for word, following in zip(words[:end], [*words[1:end], ""], strict=True)
+        for word, following in itertools.zip_longest(words[:end], words[1:end])
     ]
     args = parser.parse_intermixed_args(before)
     args.overrides = [*args.overrides, *words[end + 1 :]]
@@ -85,14 +88,16 @@ def plain_words(args: argparse.Namespace) -> list[str]:
 def asks_hydra(args: argparse.Namespace) -> bool:
     """Whether Hydra itself answers: it shows something, or refuses options that do not go together."""
     shown = args.info or args.shell_completion or args.hydra_help or args.experimental_rerun
-    return bool(shown or (args.cfg and not args.multirun) or (args.run and args.multirun) or (args.resolve and not args.cfg))
+    return bool(
+        shown or (args.cfg and not args.multirun) or (args.run and args.multirun) or (args.resolve and not args.cfg)
+    )
 
 
 @contextmanager
-def composer(args: argparse.Namespace, conf: Path) -> Iterator[Hydra]:
-    """Hydra over the configuration in `conf`, or where --config-path and --config-dir say."""
+def composer(args: argparse.Namespace) -> Iterator[Hydra]:
+    """Hydra over the configuration in conf/, or where --config-path and --config-dir say."""
     version.setbase(VERSION_BASE)
-    folder = conf if args.config_path is None else conf.parent / args.config_path
+    folder = CONF if args.config_path is None else CONF.parent / args.config_path
     search_path = create_config_search_path(str(folder))
     if args.config_dir is not None:
         added = Path(args.config_dir).resolve()
@@ -107,8 +112,53 @@ def composer(args: argparse.Namespace, conf: Path) -> Iterator[Hydra]:
 
 
 def is_sweep(hydra: Hydra, name: str, args: argparse.Namespace) -> bool:
-    """Whether there may be several jobs: -m, or hydra.mode=MULTIRUN in a word or a file."""
-    return bool(args.multirun) or hydra.get_mode(name, list(args.overrides)) == RunMode.MULTIRUN
+    """Whether there may be several jobs: -m, or hydra.mode=MULTIRUN in a word or a file.
+
+    For a single run it also sees to what Hydra would answer with a traceback.
+    """
+    if args.multirun:
+        return True
+    config = _composed(hydra, name, list(args.overrides), validate_sweep_overrides=False)
+    if config.hydra.mode == RunMode.MULTIRUN:
+        return True
+    folder = str(config.hydra.run.dir)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"hydra.run.dir={folder}: cannot be made ({error.strerror}); choose another folder."
+        ) from error
+    return False
+
+
+def _composed(hydra: Hydra, name: str, overrides: list[str], **options: bool) -> DictConfig:
+    """The configuration of a run or, without the settings that it tries, of a sweep. Raises REFUSALS, or ValueError for
+    a primary configuration that is not this project's.
+    """
+    try:
+        config = hydra.compose_config(name, overrides, RunMode.MULTIRUN, **options)
+    except REFUSALS:
+        raise
+    except Exception as error:
+        raise as_refusal(error) from error
+    lacking = [] if name == PRIMARY else sorted({*defaults(CONF), *declared(CONF, PRIMARY)} - {"experiment", *config})
+    if lacking:
+        raise ValueError(
+            f"--config-name={name}: lacks {', '.join(map(str, lacking))}; let it begin with "
+            f"defaults: [{PRIMARY}, _self_]."
+        )
+    return config
+
+
+def as_refusal(error: Exception) -> Exception:
+    """What composing raised, as one of REFUSALS: some words run Hydra into errors of other kinds."""
+    if isinstance(error, REFUSALS):
+        return error
+    if isinstance(error, OSError):
+        return HydraException(
+            f"hydra.sweep.dir: {error.filename} cannot be made ({error.strerror}); choose another folder."
+        )
+    return HydraException(f"Hydra cannot compose these words: {type(error).__name__}: {error}; leave out one by one.")
 
 
 class Sweep:
@@ -119,9 +169,9 @@ class Sweep:
         parsed = OverridesParser.create().parse_overrides([*overrides, "hydra.mode=MULTIRUN"])
         self.own = [str(override.input_line) for override in parsed if override.is_hydra_override()]
         try:
-            self.master = self._compose([str(override.input_line) for override in parsed])
+            self.master = _composed(hydra, name, [str(override.input_line) for override in parsed])
         except REFUSALS:  # a setting that some of the jobs have, perhaps: each of them is told of its own
-            self.master = self._compose(self.own)
+            self.master = _composed(hydra, name, list(self.own))
         for part, known in (("sweeper", BasicSweeperConf), ("launcher", BasicLauncherConf)):
             target = OmegaConf.select(self.master, f"hydra.{part}._target_")
             if target != known._target_:
@@ -131,7 +181,7 @@ class Sweep:
                 )
         params = OmegaConf.to_container(self.master.hydra.sweeper.params or OmegaConf.create({}), resolve=True)
         assert isinstance(params, dict)
-        given = OverridesParser.create().parse_overrides([f"{name}={value}" for name, value in params.items()])
+        given = OverridesParser.create().parse_overrides([f"{key!s}={value}" for key, value in params.items()])
         self.jobs = self._jobs([*given, *(override for override in parsed if not override.is_hydra_override())])
 
     def launch(self, task: TaskFunction) -> Iterator[tuple[Job, Exception | None]]:
@@ -145,8 +195,8 @@ class Sweep:
             try:
                 (done,) = launcher.launch([job.overrides], initial_job_idx=number)
                 error = None if done.status == JobStatus.COMPLETED else done._return_value  # its property would raise
-            except REFUSALS as refusal:
-                error = refusal
+            except Exception as other:  # noqa: BLE001 - this job's end, not that of the sweep
+                error = as_refusal(other)
             yield job, error
         callbacks.on_multirun_end(config=self.master, config_name=self.name)
 
@@ -157,18 +207,15 @@ class Sweep:
             words = [*self.own, *job.overrides]
             try:
                 self.hydra.show_cfg(self.name, words, args.cfg, args.package, args.resolve)
-            except REFUSALS as error:
-                yield job, error
+            except Exception as error:  # noqa: BLE001 - the other jobs are shown
+                yield job, as_refusal(error)
             else:
                 yield job, None
-
-    def _compose(self, overrides: list[str]) -> DictConfig:
-        return self.hydra.compose_config(self.name, overrides, RunMode.MULTIRUN, with_log_configuration=True)
 
     def _jobs(self, overrides: Sequence[Override]) -> list[Job]:
         """Every combination of the values, in Hydra's order; a later word for the same setting replaces an earlier."""
         values: dict[str, list[str]] = {}
-        swept = set()
+        swept: set[str] = set()
         for override in overrides:
             name, word = override.get_key_element(), str(override.input_line)
             values[name] = self._values(override)
@@ -191,8 +238,8 @@ class Sweep:
             return [word]
         if not override.is_discrete_sweep():
             raise ValueError(f"{word}: has no single values that could be tried; use range(...) or choice(...).")
-        found = override.value()
-        if isinstance(found, Glob):
+        if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+            found: Any = override.value()
             names = self.hydra.config_loader.get_group_options(override.key_or_group)
             parts = any(pattern.startswith("_") for pattern in found.include)
             return [f"{name}={choice}" for choice in found.filter(names) if parts or not choice.startswith("_")]

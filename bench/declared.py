@@ -40,7 +40,7 @@ def check_declared(config: Mapping[str, Any], conf: Path) -> None:
     holds, its `name` says. Values are not looked at, but for whether they are groups of settings.
     """
     root, chosen = declared(conf, DEFAULTS), defaults(conf)
-    grouped = {group: {} for group, choice in chosen.items() if choice is not None}
+    grouped: dict[str, Mapping[str, Any]] = {group: {} for group, choice in chosen.items() if choice is not None}
     _compare("", config, {**grouped, **root})
     for group in grouped:
         names = choices(conf, group)
@@ -63,6 +63,11 @@ def settings_of(conf: Path, name: str) -> list[str]:
 
 def defaults(conf: Path) -> dict[str, str | None]:
     """The groups of the root and the choice that stands for each, None where there is none."""
+    return dict(_defaults(conf))
+
+
+@cache
+def _defaults(conf: Path) -> Mapping[str, str | None]:
     listed = OmegaConf.to_container(OmegaConf.load(conf / f"{DEFAULTS}.yaml"), resolve=False)
     assert isinstance(listed, dict)
     chosen: dict[str, str | None] = {}

@@ -28,17 +28,27 @@ def explain(error: Exception, conf: Path, overrides: Sequence[str]) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, value = error.missing_cfg_file.rpartition("/")
         if group in groups(conf):
-            return f"{group}={value}: is not a choice; {_fix(value, choices(conf, group), f'{group}=')}"
+            return _no_choice(conf, group, value)
+        if not group:
+            return f"--config-name={value}: there is no such configuration; leave it out, or see --config-dir."
+    if "group override must be" in str(error):  # model=null, model=1
+        for word in overrides:
+            group, _, value = word.partition("=")
+            if group in groups(conf) and value not in choices(conf, group):
+                return _no_choice(conf, group, value)
     unknown = re.search(r"Could not override '([^'@]+)'", str(error))
     if unknown:
         name = unknown.group(1)
         setting = next((word.split("=", 1)[1] for word in overrides if word.startswith(f"{name}=")), None)
+        if name in groups(conf) and setting is not None:
+            return _no_choice(conf, name, setting)
         given = name if setting is None else f"{name}={setting}"
         return f"{given}: {name} is not a setting; {_fix(name, settings(conf, overrides))}"
     several = re.search(r"Ambiguous value for argument '([^']+)'", str(error))
     if several:
         return f"{several.group(1)}: several values; add -m for a run of each, or write [a,b] for a list"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line]
+    cause = f"\n{error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+    lines = [line.strip() for line in f"{error}{cause}".splitlines() if line.strip() and "hydra.cc" not in line]
     return "; ".join(lines[:3])
 
 
@@ -54,6 +64,10 @@ def settings(conf: Path, overrides: Sequence[str]) -> list[str]:
         if choice is not None and group != "experiment":
             names += [f"{group}.{name}" for name in settings_of(conf, f"{group}/{choice}")]
     return names
+
+
+def _no_choice(conf: Path, group: str, value: str) -> str:
+    return f"{group}={value}: is not a choice; {_fix(value, choices(conf, group), f'{group}=')}"
 
 
 def _unread(word: str, said: str) -> str:

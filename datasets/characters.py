@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from datasets.data import PADDING, DataError
-from datasets.settings import required, whole_number
+from datasets.settings import LONGEST_TEXT, required, whole_number
 
 UNKNOWN, END, FIRST = 1, 2, 3
 UNKNOWN_SIGN, END_SIGN = "\N{REPLACEMENT CHARACTER}", "\N{BLACK SQUARE}"
@@ -59,7 +59,7 @@ def text_length(name: str, settings: Mapping[str, Any], own: int, free: bool, pr
     """The setting `length`: tokens of a text, its END among them; null is the protocol's own, others if it is free."""
     if required(name, settings, "length") is None:
         return own
-    value = whole_number(name, settings, "length", least=2)
+    value = whole_number(name, settings, "length", least=2, most=LONGEST_TEXT)
     if value != own and not free:
         raise ValueError(
             f"dataset {name}: length={value} contradicts protocol={protocol}, which has {own}; leave it null, or "

@@ -21,7 +21,7 @@ from datasets import listops_generator, sources
 from datasets.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.data import PADDING, DataError, Dataset, Description, Split
 from datasets.listops_generator import CLOSE, END_OF_SEQUENCE, MAX, MED, MIN, SM, SYMBOLS, ZERO
-from datasets.settings import choice, refuse_unknown, whole_number
+from datasets.settings import LARGEST_SEED, MOST_GENERATED, choice, refuse_unknown, whole_number
 from datasets.stored import Stored
 
 LENGTH = 2048
@@ -41,8 +41,8 @@ def describe(settings: Mapping[str, Any]) -> Description:
     """
     refuse_unknown("listops", settings, {"source", "protocol", "generated_count", "generated_seed"})
     source = choice("listops", settings, "source", sources.SOURCES)
-    count = whole_number("listops", settings, "generated_count", least=50)
-    whole_number("listops", settings, "generated_seed", least=0)
+    count = whole_number("listops", settings, "generated_count", least=50, most=MOST_GENERATED)
+    whole_number("listops", settings, "generated_seed", least=0, most=LARGEST_SEED)
     protocol = choice("listops", settings, "protocol", PROTOCOLS)
     return _description(protocol, _generated_counts(count) if source == "generated" else None, source == "generated")
 

@@ -21,7 +21,7 @@ import numpy as np
 from datasets import pathfinder_files, pathfinder_generator, sources
 from datasets.cache import Prepared, Recipe, new_array, progress
 from datasets.data import Dataset, Description, Split
-from datasets.settings import choice, refuse_unknown, whole_number
+from datasets.settings import LARGEST_SEED, MOST_GENERATED, choice, refuse_unknown, whole_number
 from datasets.splits import cut_validation, torch_permutation
 from datasets.stored import Stored
 
@@ -66,8 +66,8 @@ def described(name: str, size: int, settings: Mapping[str, Any]) -> Description:
     source = choice(name, settings, "source", sources.SOURCES)
     protocol = choice(name, settings, "protocol", PROTOCOLS)
     choice(name, settings, "difficulty", DASHES)
-    count = whole_number(name, settings, "generated_count", least=10)
-    whole_number(name, settings, "generated_seed", least=0)
+    count = whole_number(name, settings, "generated_count", least=10, most=MOST_GENERATED)
+    whole_number(name, settings, "generated_seed", least=0, most=LARGEST_SEED)
     return _description(name, size, protocol, count if source == "generated" else None, source == "generated")
 
 
