@@ -2,7 +2,8 @@
 
 The shell's variables (bench/variables.py), types and ranges of every setting, choices, combinations, the results
 folder, the hardware, the data set's files and the model's own options. A refusal is a ValueError with the setting's
-name, the value, the rule and the fix. Not checked: whether the model fits into memory, and whether the framework finds
+name, the value, the rule and the fix. Not checked: whether the model fits into memory, unless it has no chance, and
+whether the framework finds
 the device (its adapter says so).
 """
 
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
-from bench.choices import nearest
+from bench.declared import check_declared, check_group
 from bench.framework import OptimiserSpec
 from bench.records import check_writable
 from bench.schedules import NAMES as SCHEDULES
@@ -26,9 +27,10 @@ from bench.schema import PHASES, PRECISIONS
 from bench.variables import refuse
 from datasets import registry
 from datasets.data import Description
-from ssm.checks import check_choice, check_flag, check_number, check_whole
-from ssm.network import NetworkOptions, network_options
+from ssm.checks import check_choice, check_flag, check_number, check_seed, check_size, check_whole
+from ssm.network import NetworkOptions, least_bytes, network_options
 
+CONF = Path(__file__).resolve().parents[1] / "conf"
 CERTIFICATES = ("auto", "require", "skip")
 WANDB_MODES = ("disabled", "offline", "online")
 
@@ -49,6 +51,7 @@ class Checked:
 def check(config: Mapping[str, Any]) -> Checked:
     """Refuses a configuration that cannot be run, with a ValueError; prepares the data set's files last."""
     refuse(os.environ)
+    check_declared(config, CONF)
     _check_root(config)
     threads, device = _check_hardware(config)
     _check_framework(config["framework"])
@@ -58,6 +61,7 @@ def check(config: Mapping[str, Any]) -> Checked:
     _check_batch(task["batch_size"], description)
     length = length_of(task, description)
     options = model_options(config["model"], description, length)
+    _check_memory(options, 0 if device == "gpu" else task["batch_size"] * length)
     check_writable(config["results_dir"])
     description = registry.prepare(config["dataset"], config["data_dir"])
     _check_batch(task["batch_size"], description)  # some counts are in the files only
@@ -112,6 +116,18 @@ def _check_batch(batch_size: int, description: Description) -> None:
         )
 
 
+def _check_memory(options: NetworkOptions, steps: int) -> None:
+    """Refuses what has no chance. steps: of a batch, in all; each has the features twice, of two bytes at least."""
+    values, activations = least_bytes(options), 2 * 2 * steps * options.d_model
+    usable = machine.memory_bytes()
+    if values + activations > usable:
+        raise ValueError(
+            f"model.d_model={options.d_model}: with n={options.layers[0].n}, n_blocks={len(options.layers)} and "
+            f"{steps} steps a batch this takes more than {(values + activations) / 1e9:.4g} GB, and this process may "
+            f"use {usable / 1e9:.4g} GB; lower the one that is too large, or task.batch_size, or task.length."
+        )
+
+
 def has_nvidia_gpu() -> bool:
     """Whether the system shows an NVIDIA GPU to this process; no framework is asked."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
@@ -130,10 +146,10 @@ def has_nvidia_gpu() -> bool:
 
 
 def _check_root(config: Mapping[str, Any]) -> None:
-    groups = {name: _group for name in ("framework", "model", "dataset", "hardware", "task")}
+    groups = {name: check_group for name in ("framework", "model", "dataset", "hardware", "task")}
     rules: dict[str, Rule] = {
         **groups,
-        "seed": partial(check_whole, least=0),
+        "seed": check_seed,
         "precision": partial(check_choice, choices=PRECISIONS),
         "threads": _optional(check_whole),
         "results_dir": _text,
@@ -142,7 +158,7 @@ def _check_root(config: Mapping[str, Any]) -> None:
         "certificate": partial(check_choice, choices=CERTIFICATES),
         "resume": check_flag,
         "debug": check_flag,
-        "wandb": _group,
+        "wandb": check_group,
     }
     _apply("", config, rules)
     texts = {name: _optional(_text) for name in ("entity", "group", "name")}
@@ -197,12 +213,11 @@ def missing_packages(framework: Mapping[str, Any]) -> list[str]:
 def _check_task(task: Mapping[str, Any]) -> None:
     shared: dict[str, Rule] = {
         "name": partial(check_choice, choices=tuple(_TASKS)),
-        "batch_size": check_whole,
-        "length": _optional(check_whole),
-        "optimiser": _group,
+        "batch_size": check_size,
+        "length": _optional(check_size),
+        "optimiser": check_group,
         "clip_norm": _optional(partial(check_number, low=0.0, open_low=True)),
     }
-    check_choice("task", task.get("name"), tuple(_TASKS))
     _apply("task.", task, {**shared, **_TASKS[task["name"]]})
     rate = partial(check_number, low=0.0)
     moment = partial(check_number, low=0.0, high=1.0, open_high=True)
@@ -210,7 +225,7 @@ def _check_task(task: Mapping[str, Any]) -> None:
     rules: dict[str, Rule] = dict(rate=rate, ssm_rate=rate, weight_decay=rate, beta1=moment, beta2=moment, eps=above)
     _apply("task.optimiser.", task["optimiser"], rules)
     OptimiserSpec(**task["optimiser"], clip_norm=task["clip_norm"])
-    if "schedule" in task:
+    if task["name"] == "train":
         inside = partial(check_number, low=0.0, high=1.0, open_low=True, open_high=True)
         rules = {
             "name": partial(check_choice, choices=SCHEDULES),
@@ -223,15 +238,9 @@ def _check_task(task: Mapping[str, Any]) -> None:
 
 
 def _apply(prefix: str, settings: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
-    """Each setting by its rule; one that has no rule, or that is missing, is refused."""
-    for name, value in settings.items():
-        if name not in rules:
-            close = nearest(str(name), rules)
-            fix = f"did you mean {prefix}{close}?" if close else f"choose from {', '.join(sorted(rules))}."
-            raise ValueError(f"{prefix}{name}={value!r}: is not a setting; {fix}")
+    """Each setting by its rule. A setting without a rule is a mistake of ours: `check_declared` knows the names."""
+    assert set(settings) == set(rules), sorted(set(settings) ^ set(rules))
     for name, rule in rules.items():
-        if name not in settings:
-            raise ValueError(f"{prefix}{name}: is missing; give {prefix}{name}=..., do not remove it with ~.")
         rule(prefix + name, settings[name])
 
 
@@ -239,19 +248,14 @@ def _optional(rule: Rule) -> Rule:
     return lambda name, value: None if value is None else rule(name, value)
 
 
-def _group(name: str, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{name}={value!r}: is a group of settings; give {name}.<setting>=<value> instead.")
-
-
 def _text(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name}={value!r}: must be a text that is not empty; give {name}=<text>.")
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"{name}={value!r}: must be a text that is not empty, without NUL; give {name}=<text>.")
 
 
 def _texts(name: str, value: object) -> None:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{name}={value!r}: must be a list of texts, such as {name}=[a,b].")
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise ValueError(f"{name}={value!r}: must be a list of texts that are not empty; give {name}=[a,b], say.")
 
 
 def _phases(name: str, value: object) -> None:
@@ -267,7 +271,7 @@ _TASKS: dict[str, dict[str, Rule]] = {
         "epochs": check_whole,
         "steps": _optional(check_whole),
         "patience": _optional(check_whole),
-        "schedule": _group,
+        "schedule": check_group,
     },
     "time": {
         "phases": _phases,

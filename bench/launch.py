@@ -51,7 +51,8 @@ class Outcome:
 def label(config: Mapping[str, Any]) -> str:
     """'s4 torch digits train': what tells the runs of a sweep apart."""
     groups = (config.get(name) for name in ("model", "framework", "dataset", "task"))
-    return " ".join(str(group.get("name")) if isinstance(group, Mapping) else str(group) for group in groups)
+    names = (group.get("name") if isinstance(group, Mapping) else group for group in groups)
+    return " ".join(name if isinstance(name, str) else "?" for name in names)
 
 
 def title(config: Mapping[str, Any]) -> str:

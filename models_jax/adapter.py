@@ -106,6 +106,12 @@ class Adapter:
         )
 
 
+def dropout_key(seed: int) -> jax.Array:
+    """The key of all 64 bits of a seed: without x64, jax.random.key takes the lower 32, so that 2**32 would be 0."""
+    words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
+    return jax.random.wrap_key_data(words, impl="threefry2x32")
+
+
 class Trainer:
     """See bench.framework.Trainer."""
 
@@ -125,7 +131,7 @@ class Trainer:
         self.statistics = jax.device_put(functional.arrays(statistics), device)
         first, second = (jax.tree.map(jnp.zeros_like, self.parameters) for _ in range(2))
         self.moments = jax.device_put({"count": jnp.zeros((), jnp.int32), "first": first, "second": second}, device)
-        self.key = jax.device_put(jax.random.key(seed), device)  # dropout
+        self.key = jax.device_put(dropout_key(seed), device)
 
         update = partial(functional.update, optimiser=optimiser, ssm_names=spec.ssm_names)
         # Parameters, statistics and moments are donated: updated in place, not copied.
