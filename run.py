@@ -7,20 +7,28 @@ imports models_<framework>.adapter and nothing of another framework.
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
-import tempfile
 import traceback
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from bench.command import Job
+    from bench.runs.job import Outcome
 
 ROOT = Path(__file__).resolve().parent
 CONF = ROOT / "conf"
+ANSWERS_FAIL = (OSError, EOFError, pickle.UnpicklingError, LookupError, AttributeError, ImportError)  # on odd words
 
 
 def main(words: list[str]) -> int:
     """The command line without the program's name -> the exit status."""
-    if "--worker" in words:
+    if words[:1] == ["--worker"]:
         return worker()
     if "--help" in words or "-h" in words:
         from bench.choices import help_text
@@ -35,7 +43,7 @@ def main(words: list[str]) -> int:
 
 def worker() -> int:
     """One run: hands the framework's adapter to the bench, which imports none itself."""
-    if sys.platform != "win32":  # Ctrl-C waits until the run can write a record of it (bench/worker.py)
+    if sys.platform != "win32":  # Ctrl-C waits until the run can write a record of it (bench/workers/worker.py)
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     import importlib
 
@@ -45,14 +53,16 @@ def worker() -> int:
 
 
 class Session:
-    """One command of the user: a run, or with -m a sweep of runs one after the other."""
+    """One command of the user: a run, a sweep of runs one after the other, or a question that Hydra answers."""
 
     def __init__(self, words: list[str]) -> None:
         self.words = words
-        self.sweep = "-m" in words or "--multirun" in words
+        self.sweep = False
+        self.count = 1
         self.tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
-        self.outcomes: list[Any] = []
+        self.outcomes: list[Outcome] = []
         self.interrupted = False
+        self.folder = Path.cwd()
 
     def interrupt(self, number: int, frame: object) -> None:
         """Ctrl-C, or `kill`: the worker writes its record first. Remembered, as the run may end as ok before."""
@@ -60,22 +70,61 @@ class Session:
         raise KeyboardInterrupt
 
     def run(self) -> int:
-        """Lets Hydra compose the configuration(s) and call `job` for each; the exit status."""
-        import hydra
-        from hydra.errors import HydraException
-        from omegaconf.errors import OmegaConfBaseException
+        """Does what the words ask for; the exit status."""
+        from bench.command import REFUSALS, asks_hydra, parse
+        from datasets.progress import wrapped
 
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its refusals: they are put in our words below
-        with tempfile.TemporaryDirectory(prefix="ssm-bench-") as scratch:
-            extra = [f"hydra.sweep.dir={scratch}"] if self.sweep else []  # Hydra's multirun.yaml: not wanted
-            sys.argv[1:] = self.words + extra
-            try:
-                hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(self.job)()
-            except (HydraException, OmegaConfBaseException) as error:
-                return self._refuse(error)
-            except KeyboardInterrupt:
-                self.interrupted = True
-        return self.run_ended()
+        refused = False
+        try:
+            args = parse(self.words)
+            if args.help:  # in one of the shortened forms that argparse takes
+                return main(["--help"])
+            (self._ask if asks_hydra(args) else self._compose)(args)
+        except (ValueError, *REFUSALS) as error:
+            if self.tracebacks:
+                traceback.print_exception(error)
+            print(wrapped(self._explained(error, self.words)), file=sys.stderr)
+            refused = True
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:  # also where a mistake of ours ends the sweep
+            status = self.run_ended()
+        return 2 if refused else status
+
+    def _ask(self, args: argparse.Namespace) -> None:
+        """What Hydra answers by itself: it shows a configuration, helps, completes words, runs a job once more."""
+        import hydra
+
+        from bench.command import PRIMARY, VERSION_BASE, plain_words
+
+        sys.argv[1:] = plain_words(args)
+        try:
+            hydra.main(version_base=VERSION_BASE, config_path=str(CONF), config_name=PRIMARY)(self.job)()
+        except (ValueError, *ANSWERS_FAIL) as error:
+            if args.experimental_rerun is not None:
+                fix = "name the config.pickle of a run made with Hydra's PickleJobInfoCallback."
+                raise ValueError(f"--experimental-rerun={args.experimental_rerun}: {error}; {fix}") from error
+            if args.shell_completion:
+                fix = "python run.py --hydra-help says how it is installed; the shell asks the rest."
+                raise ValueError(f"--shell-completion: {error}; {fix}") from error
+            raise
+
+    def _compose(self, args: argparse.Namespace) -> None:
+        """A run, or the jobs of a sweep, one after the other; with --cfg the sweep's configurations are shown."""
+        from bench.command import PRIMARY, Sweep, composer, is_sweep
+
+        name = args.config_name or PRIMARY
+        with composer(args) as hydra:
+            self.sweep = is_sweep(hydra, name, args)
+            if not self.sweep:
+                hydra.run(name, self.job, list(args.overrides))
+                return
+            sweep = Sweep(hydra, name, args.overrides)
+            self.count = len(sweep.jobs)
+            for job, error in sweep.show(args) if args.cfg else sweep.launch(self.job):
+                if error is not None:
+                    self._not_run(job, error, [*sweep.own, *job.overrides])
 
     def job(self, composed: Any) -> None:
         """One configuration. A refusal or a failure is kept for the end: the other jobs of a sweep run."""
@@ -84,32 +133,43 @@ class Session:
 
         from bench.runs.job import Outcome, launch, title
         from bench.summary import headline, of_run
-        from bench.sweeps import number
         from datasets.progress import VOICE
 
-        config: dict[str, Any] = {}
-        VOICE.number = number(len(self.outcomes) + 1, self.words, CONF) if self.sweep else ""
+        config: dict[str, Any] = OmegaConf.to_container(composed)
+        VOICE.number = f"{len(self.outcomes) + 1}/{self.count}" if self.sweep else ""
         try:
             config = OmegaConf.to_container(composed, resolve=True)
             outcome = launch(config, ROOT)
+            if outcome.path is not None and Path.cwd() != self.folder:  # hydra.job.chdir
+                outcome = replace(outcome, path=outcome.path.absolute())
             print(of_run(outcome), flush=True)
         except (ValueError, OmegaConfBaseException) as error:
             if self.tracebacks or config.get("debug") is True:
                 traceback.print_exc()
-            outcome = Outcome(title(config), "refused", str(error), None)
+            outcome = Outcome(title(config), "refused", self._explained(error, self.words), None)
             print(headline(outcome), file=sys.stderr, flush=True)
         self.outcomes.append(outcome)
         if self.interrupted or outcome.status == "interrupted":
             raise KeyboardInterrupt
 
-    def _refuse(self, error: Exception) -> int:
-        from bench.refusals import explain
-        from datasets.progress import wrapped
+    def _not_run(self, job: Job, error: Exception, words: list[str]) -> None:
+        """A job of a sweep that Hydra could not compose, or in which a mistake of ours came to light."""
+        from bench.command import REFUSALS
+        from bench.runs.job import Outcome
+        from bench.summary import headline
 
-        if self.tracebacks:
+        ours = not isinstance(error, REFUSALS)
+        if ours or self.tracebacks:
             traceback.print_exception(error)
-        print(wrapped(explain(error, CONF, self.words)), file=sys.stderr)
-        return 2
+        message = f"{type(error).__name__}: {error}" if ours else self._explained(error, words)
+        outcome = Outcome(job.label, "failed" if ours else "refused", message, None)
+        print(headline(outcome), file=sys.stderr, flush=True)
+        self.outcomes.append(outcome)
+
+    def _explained(self, error: Exception, words: list[str]) -> str:
+        from bench.refusals import explain
+
+        return explain(error, CONF, words)
 
     def run_ended(self) -> int:
         """Exit status: 0 all done, 1 a run failed, 2 a run was refused, 130 Ctrl-C."""

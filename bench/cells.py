@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from bench.records import NOT_HASHED
+from bench.statistics import MINIMUM_SAMPLES, ratio
 from bench.tasks import registry as tasks
 from bench.tasks.task import Measure, Record
-from bench.statistics import MINIMUM_SAMPLES, ratio
 from bench.variables import compared
 
 FRAMEWORKS = ("torch", "jax")
@@ -52,7 +52,14 @@ def cells(records: Iterable[Record], section: str) -> pd.DataFrame:
         pairs += itertools.product(*sides)
     settings = _differing_settings(pairs)
     rows = [
-        {"measure": measure.name, "label": measure.label, **_identity(pair), "settings": setting, **values, "section": section}
+        {
+            "measure": measure.name,
+            "label": measure.label,
+            **_identity(pair),
+            "settings": setting,
+            **values,
+            "section": section,
+        }
         for measure in measures
         for pair, setting in zip(pairs, settings, strict=True)
         if (values := _row(pair, measure)) is not None
@@ -145,7 +152,8 @@ def _row(pair: Sequence[Sequence[Record]], measure: Measure) -> dict[str, Any] |
 def _compared(samples: Sequence[Sequence[float]], measure: Measure) -> dict[str, Any]:
     if not measure.compared or not all(samples) or min(map(min, samples)) <= 0:
         return {"ratio": np.nan, "ratio_low": np.nan, "ratio_high": np.nan, "distinguishable": None}
-    result = ratio(*samples) if measure.better == "lower" else ratio(*reversed(samples))
+    first, second = samples if measure.better == "lower" else reversed(samples)
+    result = ratio(first, second)
     judged = min(map(len, samples)) >= MINIMUM_SAMPLES  # fewer samples give a ratio and no verdict
     return {
         "ratio": result.value,

@@ -4,7 +4,7 @@ precision.
 A certificate holds for its key only: the model with its sizes, the precision, the optimiser, the steps and
 their batch size, the frameworks' compile modes, the code of ssm/ and models_*/, the versions, and the shell's
 variables that can change a figure. Change one
-of them and the key is another one. The comparing itself is bench/parity.py; the file is bench/records.py.
+of them and the key is another one. The comparing itself is bench/measure/agreement.py; the file is bench/records.py.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ def make(
 ) -> dict[str, Any]:
     """The certificate of a comparison, for records.write_certificate.
 
-    errors, not_compared: as bench/measure/agreement.py gives them. key: certificate_key(), which it stores as config_hash. model: its name. config: what was compared,
-    resolved; not_compared is added to it. code:
-    machine.code_hash of machine.CERTIFIED. "error" is the largest relative error over outputs, logits, loss
-    and gradients; "passed" looks at the parameters too.
+    errors, not_compared: as bench/measure/agreement.py gives them. key: certificate_key(), which it stores as
+    config_hash. model: its name. config: what was compared, resolved; not_compared is added to it. code:
+    machine.code_hash of machine.CERTIFIED. "error" is the largest relative error over outputs, logits, loss and
+    gradients; "passed" looks at the parameters too.
     """
     return {
         "schema": SCHEMA,

@@ -2,7 +2,8 @@
 
 The shell's variables (bench/variables.py), types and ranges of every setting, choices, combinations, the results
 folder, the hardware, the data set's files and the model's own options. A refusal is a ValueError with the setting's
-name, the value, the rule and the fix. Not checked: whether the model fits into memory, and whether the framework finds
+name, the value, the rule and the fix. Not checked: whether the model fits into memory, unless it has no chance, and
+whether the framework finds
 the device (its adapter says so).
 """
 
@@ -18,17 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
-from bench.choices import nearest
+from bench.declared import check_declared, check_group
 from bench.records import check_writable
 from bench.schema import PRECISIONS
 from bench.tasks import registry as tasks
 from bench.tasks.settings import Common
 from bench.variables import refuse
+from bench.workers.options import length_of, model_options
 from datasets import registry
 from datasets.data import Description
-from ssm.checks import check_choice, check_flag, check_number, check_whole
-from ssm.network import NetworkOptions, network_options
+from ssm.checks import check_choice, check_flag, check_seed, check_whole
+from ssm.network import NetworkOptions, least_bytes
 
+CONF = Path(__file__).resolve().parents[1] / "conf"
 CERTIFICATES = ("auto", "require", "skip")
 WANDB_MODES = ("disabled", "offline", "online")
 
@@ -50,6 +53,7 @@ class Checked:
 def check(config: Mapping[str, Any]) -> Checked:
     """Refuses a configuration that cannot be run, with a ValueError; prepares the data set's files last."""
     refuse(os.environ)
+    check_declared(config, CONF)
     _check_root(config)
     threads, device = _check_hardware(config)
     _check_framework(config["framework"])
@@ -58,49 +62,11 @@ def check(config: Mapping[str, Any]) -> Checked:
     _check_batch(settings.batch_size, description)
     length = length_of(settings.length, description)
     options = model_options(config["model"], description, length)
+    _check_memory(options, 0 if device == "gpu" else settings.batch_size * length)
     check_writable(config["results_dir"])
     description = registry.prepare(config["dataset"], config["data_dir"])
     _check_batch(settings.batch_size, description)  # some counts are in the files only
     return Checked(description, settings, options, threads, device, length)
-
-
-def length_of(length: int | None, description: Description) -> int:
-    """Of the sequences as they are used, with task.length; ValueError where the data cannot have it."""
-    length = length or description.length
-    if description.padded and length > description.length:
-        raise ValueError(
-            f"task.length={length}: dataset={description.name} has sequences of up to {description.length} tokens, and "
-            f"repeated ones would hold padding in between; set task.length={description.length} or less, or make the "
-            "data longer where it has a dataset.length."
-        )
-    return length
-
-
-def model_options(model: Mapping[str, Any], description: Description, length: int) -> NetworkOptions:
-    """The network's options for this data at this length. ValueError where they do not go together."""
-    tokens = description.vocabulary is not None
-    fitting = "embedding" if tokens else "linear"
-    encoder = fitting if model["encoder"] == "auto" else model["encoder"]
-    if encoder in ("linear", "embedding") and encoder != fitting:
-        kind = "tokens" if tokens else "real numbers"
-        raise ValueError(f"model.encoder={encoder}: dataset={description.name} holds {kind}; set model.encoder=auto.")
-    if model["readout"] == "none":
-        raise ValueError(
-            f"model.readout=none: gives an answer for each step, but dataset={description.name} has one "
-            "target a sequence; set model.readout=mean (or last, first)."
-        )
-    of_data = {"padded": description.padded, "documents": description.documents}
-    for name in of_data.keys() & model.keys():
-        raise ValueError(f"model.{name}={model[name]!r}: is the data set's to say, not the model's; leave it out.")
-    d_input = description.vocabulary if tokens else description.channels
-    assert d_input is not None
-    try:
-        return network_options(
-            model["name"], d_input, description.classes, length, {**model, **of_data, "encoder": encoder}
-        )
-    except ValueError as error:
-        name = str(error).split("=", 1)[0]
-        raise ValueError(f"model.{error}" if name in model else str(error)) from error
 
 
 def _check_batch(batch_size: int, description: Description) -> None:
@@ -109,6 +75,18 @@ def _check_batch(batch_size: int, description: Description) -> None:
         raise ValueError(
             f"task.batch_size={batch_size}: dataset={description.name} has {count} training sequences; set "
             f"task.batch_size={count} or less."
+        )
+
+
+def _check_memory(options: NetworkOptions, steps: int) -> None:
+    """Refuses what has no chance. steps: of a batch, in all; each has the features twice, of two bytes at least."""
+    values, activations = least_bytes(options), 2 * 2 * steps * options.d_model
+    usable = machine.memory_bytes()
+    if values + activations > usable:
+        raise ValueError(
+            f"model.d_model={options.d_model}: with n={options.layers[0].n}, n_blocks={len(options.layers)} and "
+            f"{steps} steps a batch this takes more than {(values + activations) / 1e9:.4g} GB, and this process may "
+            f"use {usable / 1e9:.4g} GB; lower the one that is too large, or task.batch_size, or task.length."
         )
 
 
@@ -130,10 +108,10 @@ def has_nvidia_gpu() -> bool:
 
 
 def _check_root(config: Mapping[str, Any]) -> None:
-    groups = {name: _group for name in ("framework", "model", "dataset", "hardware", "task")}
+    groups = {name: check_group for name in ("framework", "model", "dataset", "hardware", "task")}
     rules: dict[str, Rule] = {
         **groups,
-        "seed": partial(check_whole, least=0),
+        "seed": check_seed,
         "precision": partial(check_choice, choices=PRECISIONS),
         "threads": _optional(check_whole),
         "results_dir": _text,
@@ -142,7 +120,7 @@ def _check_root(config: Mapping[str, Any]) -> None:
         "certificate": partial(check_choice, choices=CERTIFICATES),
         "resume": check_flag,
         "debug": check_flag,
-        "wandb": _group,
+        "wandb": check_group,
     }
     _apply("", config, rules)
     texts = {name: _optional(_text) for name in ("entity", "group", "name")}
@@ -195,15 +173,9 @@ def missing_packages(framework: Mapping[str, Any]) -> list[str]:
 
 
 def _apply(prefix: str, settings: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
-    """Each setting by its rule; one that has no rule, or that is missing, is refused."""
-    for name, value in settings.items():
-        if name not in rules:
-            close = nearest(str(name), rules)
-            fix = f"did you mean {prefix}{close}?" if close else f"choose from {', '.join(sorted(rules))}."
-            raise ValueError(f"{prefix}{name}={value!r}: is not a setting; {fix}")
+    """Each setting by its rule. A setting without a rule is a mistake of ours: `check_declared` knows the names."""
+    assert set(settings) == set(rules), sorted(set(settings) ^ set(rules))
     for name, rule in rules.items():
-        if name not in settings:
-            raise ValueError(f"{prefix}{name}: is missing; give {prefix}{name}=..., do not remove it with ~.")
         rule(prefix + name, settings[name])
 
 
@@ -211,16 +183,11 @@ def _optional(rule: Rule) -> Rule:
     return lambda name, value: None if value is None else rule(name, value)
 
 
-def _group(name: str, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{name}={value!r}: is a group of settings; give {name}.<setting>=<value> instead.")
-
-
 def _text(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name}={value!r}: must be a text that is not empty; give {name}=<text>.")
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"{name}={value!r}: must be a text that is not empty, without NUL; give {name}=<text>.")
 
 
 def _texts(name: str, value: object) -> None:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{name}={value!r}: must be a list of texts, such as {name}=[a,b].")
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise ValueError(f"{name}={value!r}: must be a list of texts that are not empty; give {name}=[a,b], say.")

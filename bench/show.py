@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.check import length_of
 from bench.screen import command
+from bench.workers.options import length_of
 from datasets import registry
 from datasets.batches import epoch_order, fit_length
 from datasets.data import PADDING, DataError, Dataset, Description
 from datasets.progress import VOICE, WIDTH, items, wrapped
-from ssm.checks import check_whole
+from ssm.checks import check_seed, check_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -182,7 +182,7 @@ def _check(config: Mapping[str, Any]) -> None:
         raise ValueError(f"dataset={config.get('dataset')!r}: names no data set; choose {', '.join(registry.names())}")
     if not isinstance(config["data_dir"], str) or not config["data_dir"]:
         raise ValueError(f"data_dir={config['data_dir']!r}: must be the name of a folder; set data_dir=data")
-    check_whole("seed", config["seed"], least=0)
+    check_seed("seed", config["seed"])
     check_whole("task.batch_size", config["task"]["batch_size"])
     if config["task"]["length"] is not None:
         check_whole("task.length", config["task"]["length"])

@@ -58,7 +58,6 @@ ORIGINS = {
 }
 
 
-
 def markdown(frame: pd.DataFrame, measure: str | None = None, width: int | None = WIDTH) -> str:
     """The Markdown table of a tidy frame (bench.cells) with its notes, `width` columns wide at most (None: any).
     `measure` keeps one measure only.

@@ -25,7 +25,7 @@ from datasets.generators.listops import END_OF_SEQUENCE, SYMBOLS
 from datasets.parts.protocols import Protocol, chosen
 from datasets.parts.splits import Parts
 from datasets.parts.texts import Text
-from datasets.settings import choice, refuse_unknown, whole_number
+from datasets.settings import LARGEST_SEED, MOST_GENERATED, choice, refuse_unknown, whole_number
 from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.store.stored import Stored
 
@@ -46,8 +46,8 @@ def describe(settings: Mapping[str, Any]) -> Description:
     """
     refuse_unknown("listops", settings, {"source", "protocol", "generated_count", "generated_seed"})
     source = choice("listops", settings, "source", sources.SOURCES)
-    count = whole_number("listops", settings, "generated_count", least=50)
-    whole_number("listops", settings, "generated_seed", least=0)
+    count = whole_number("listops", settings, "generated_count", least=50, most=MOST_GENERATED)
+    whole_number("listops", settings, "generated_seed", least=0, most=LARGEST_SEED)
     return _description(settings, _generated_counts(count) if source == "generated" else None, source == "generated")
 
 

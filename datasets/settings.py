@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+MOST_GENERATED = 10_000_000  # sequences; a hundred times what is published
+LONGEST_TEXT = 1_000_000  # characters; no text of these sets has a tenth of that
+LARGEST_SEED = 2**63 - 1
 TENTH = 0.1  # of train is for validation, in every published split and in conf/dataset/
 
 
@@ -52,11 +55,15 @@ def choice(name: str, settings: Mapping[str, Any], key: str, choices: Collection
     return value
 
 
-def whole_number(name: str, settings: Mapping[str, Any], key: str, least: int) -> int:
-    """The value of `key`, an integer of `least` or more."""
+def whole_number(name: str, settings: Mapping[str, Any], key: str, least: int, most: int) -> int:
+    """The value of `key`, an integer from `least` to `most`."""
     value = required(name, settings, key)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"dataset {name}: {key}={value!r} must be a whole number, {least} or more")
+        raise ValueError(
+            f"dataset {name}: {key}={value!r} must be a whole number, {least} or more; set dataset.{key}={least}"
+        )
+    if value > most:
+        raise ValueError(f"dataset {name}: {key}={value!r} must be a whole number of at most {most}; lower it")
     return value
 
 

@@ -33,7 +33,7 @@ def adapter(hardware: str, precision: str, threads: int, compile: str) -> Adapte
     """Sets device and precision for the whole process. ValueError for what this machine or JAX cannot do.
 
     XLA reads its number of threads from the environment when the process starts, so `threads` is set by who
-    starts it (bench/launch.py) and nothing is left to do here.
+    starts it (bench/runs/job.py) and nothing is left to do here.
     """
     if compile not in COMPILE:
         raise ValueError(f"framework.compile={compile}: JAX is timed under jit, choose default")
@@ -106,6 +106,12 @@ class Adapter:
         )
 
 
+def dropout_key(seed: int) -> jax.Array:
+    """The key of all 64 bits of a seed: without x64, jax.random.key takes the lower 32, so that 2**32 would be 0."""
+    words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
+    return jax.random.wrap_key_data(words, impl="threefry2x32")
+
+
 class Trainer:
     """See bench.framework.Trainer."""
 
@@ -125,7 +131,7 @@ class Trainer:
         self.statistics = jax.device_put(functional.arrays(statistics), device)
         first, second = (jax.tree.map(jnp.zeros_like, self.parameters) for _ in range(2))
         self.moments = jax.device_put({"count": jnp.zeros((), jnp.int32), "first": first, "second": second}, device)
-        self.key = jax.device_put(jax.random.key(seed), device)  # dropout
+        self.key = jax.device_put(dropout_key(seed), device)
 
         update = partial(functional.update, optimiser=optimiser, ssm_names=spec.ssm_names)
         # Parameters, statistics and moments are donated: updated in place, not copied.

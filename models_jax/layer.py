@@ -14,7 +14,7 @@ from flax import nnx
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from ssm.checks import split_settings
+from ssm.checks import check_input, generator, split_settings
 from ssm.exponential import LOG_HIGH, LOG_LOW, PARTS, ROOTS
 from ssm.lengths import chunk_length
 from ssm.network import mathematics
@@ -67,10 +67,11 @@ class Layer(nnx.Module):
         module = mathematics(self.name)
         (settings,) = split_settings(options, module.Options)
         self.options = module.Options(d_model, n, l_max, **settings)
-        hold(self, module.initial(self.options, np.random.default_rng(seed)) if values is None else values, dtype)
+        hold(self, module.initial(self.options, generator(seed)) if values is None else values, dtype)
 
     def __call__(self, u: Array) -> Array:
         """u (B, L, H) -> y (B, L, H), any length L, by the algorithm that the options choose."""
+        check_input(u.shape)
         return self.recurrent(u) if self.options.chosen == "recurrent" else self.over_sequence(u)
 
     @abstractmethod

@@ -19,7 +19,7 @@ from models_jax import masks
 from models_jax.dense import Dense, Embedding
 from models_jax.layer import Constants, Layer, State, under
 from models_jax.norm import BatchNorm, LayerNorm
-from ssm.checks import split_settings
+from ssm.checks import check_input, check_pooled, check_size, generator, split_settings
 from ssm.network import BlockOptions, NetworkOptions, block_values, initial, mathematics, network_options
 
 # every other activation starts with the exact GELU
@@ -78,7 +78,7 @@ class Block(nnx.Module):
         self.options = BlockOptions(**own)
         if values is None:
             layer_options = mathematics(name).Options(d_model, n, l_max, **of_layer)
-            values = block_values(self.options, layer_options, name, np.random.default_rng(seed))
+            values = block_values(self.options, layer_options, name, generator(seed))
         self.layer = self.layer_class(d_model, n, l_max, values=under(values, "layer"), dtype=dtype, **of_layer)
         for part in self.options.dense_names:
             setattr(self, part, Dense(under(values, part), dtype, compute_dtype or dtype))
@@ -91,6 +91,7 @@ class Block(nnx.Module):
 
     # training and the dropout key are arguments here, where PyTorch keeps a mode and a generator
     def __call__(self, x: Array, training: bool = False, key: Array | None = None, mask: Array | None = None) -> Array:
+        check_input(x.shape)
         y = self.normalised("norm_pre", x, training, mask)
         if mask is not None and self.layer.options.bidirectional:
             y = masks.silenced(y, mask)  # a causal layer does not see what follows
@@ -133,6 +134,7 @@ class Block(nnx.Module):
             return x
         average = self.options.pool_kind == "avg"
         if mask is None:
+            check_pooled(x.shape[1], self.options.pooling, size)
             groups = x[:, : x.shape[1] // size * size].reshape(x.shape[0], -1, size, x.shape[2])
             return groups.mean(2) if average else largest(groups)
         groups, own = masks.in_groups(x, size), masks.in_groups(mask, size)
@@ -183,7 +185,7 @@ class SequenceModel(nnx.Module):
     ) -> None:
         settings = {"d_model": d_model, "n_blocks": n_blocks, "n": n, "collapse": collapse, **options}
         self.options = network_options(self.block_class.layer_class.name, d_input, d_output, l_max, settings)
-        self.d_input, self.d_output, self.d_model = d_input, d_output, d_model
+        self.d_input, self.d_output, self.d_model = self.options.d_input, self.options.d_output, self.options.d_model
         values = initial(self.options, seed) if values is None else values
         dtypes = {"dtype": dtype, "compute_dtype": compute_dtype or dtype}
         encoder = Embedding if self.options.encoder == "embedding" else Dense
@@ -222,6 +224,7 @@ class SequenceModel(nnx.Module):
 
     def block_outputs(self, x: Array, training: bool = False, key: Array | None = None) -> list[Array]:
         """What the encoder and each block give, in order; the first axis counts documents, those of a pair in turn."""
+        check_input(x.shape)
         keys = [None] * len(self.blocks) if key is None else jax.random.split(key, len(self.blocks))
         outputs = [self.encoder(x if self.options.documents == 1 else x.reshape(-1, *x.shape[2:]))]
         for block, block_key, mask in zip(self.blocks, keys, self.own_steps(x)[:-1], strict=True):
@@ -253,6 +256,7 @@ class SequenceModel(nnx.Module):
         return [block.discretised() for block in self.blocks]
 
     def initial_state(self, batch: int) -> list[State]:
+        check_size("batch", batch)
         return [block.layer.initial_state(batch) for block in self.blocks]
 
     def step(self, x: Array, state: list[State], constants: list[Constants]) -> tuple[Array, list[State]]:

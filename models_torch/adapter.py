@@ -88,6 +88,11 @@ class Adapter:
         )
 
 
+def dropout_seed(seed: int) -> int:
+    """The seed as 32 bits: PyTorch's generator for the CPU takes the lower 32, so that 2**32 would be 0."""
+    return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
+
+
 class Trainer:
     """See bench.framework.Trainer."""
 
@@ -105,7 +110,7 @@ class Trainer:
         self.run = torch.compile(model, dynamic=False) if compiled else model
         self.step = torch.compile(model.step, dynamic=False) if compiled else model.step
         self.compiled_before = _compiled_graphs() if compiled else 0
-        torch.manual_seed(seed)  # dropout
+        torch.manual_seed(dropout_seed(seed))
         self.parameters = dict(model.named_parameters())
         self.statistics = {name: buffer for name, buffer in model.named_buffers() if name in spec.values}
         self.clip_norm = optimiser.clip_norm

@@ -18,7 +18,7 @@ from models_torch import masks
 from models_torch.dense import Dense, Embedding
 from models_torch.layer import Constants, Layer, State, under
 from models_torch.norm import BatchNorm, LayerNorm
-from ssm.checks import split_settings
+from ssm.checks import check_input, check_pooled, check_size, generator, split_settings
 from ssm.network import BlockOptions, NetworkOptions, block_values, initial, mathematics, network_options
 
 # every other activation starts with the exact GELU
@@ -66,7 +66,7 @@ class Block(nn.Module, ABC):
         self.options = BlockOptions(**own)
         if values is None:
             layer_options = mathematics(name).Options(d_model, n, l_max, **of_layer)
-            values = block_values(self.options, layer_options, name, np.random.default_rng(seed))
+            values = block_values(self.options, layer_options, name, generator(seed))
         self.layer = self.layer_class(d_model, n, l_max, values=under(values, "layer"), dtype=dtype, **of_layer)
         for part in self.options.dense_names:
             self.add_module(part, Dense(under(values, part), dtype, compute_dtype or dtype))
@@ -78,6 +78,7 @@ class Block(nn.Module, ABC):
         self.dtype = dtype
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        check_input(x.shape)
         y = self.normalised("norm_pre", x, mask)
         if mask is not None and self.layer.options.bidirectional:
             y = masks.silenced(y, mask)  # a causal layer does not see what follows
@@ -114,6 +115,7 @@ class Block(nn.Module, ABC):
             return x
         average = self.options.pool_kind == "avg"
         if mask is None:
+            check_pooled(x.shape[1], self.options.pooling, size)
             groups = x[:, : x.shape[1] // size * size].unflatten(1, (-1, size))
             return groups.mean(2) if average else largest(groups)
         groups, own = masks.in_groups(x, size), masks.in_groups(mask, size)
@@ -165,7 +167,7 @@ class SequenceModel(nn.Module, ABC):
         super().__init__()
         settings = {"d_model": d_model, "n_blocks": n_blocks, "n": n, "collapse": collapse, **options}
         self.options = network_options(self.block_class.layer_class.name, d_input, d_output, l_max, settings)
-        self.d_input, self.d_output, self.d_model = d_input, d_output, d_model
+        self.d_input, self.d_output, self.d_model = self.options.d_input, self.options.d_output, self.options.d_model
         values = initial(self.options, seed) if values is None else values
         dtypes = {"dtype": dtype, "compute_dtype": compute_dtype or dtype}
         encoder = Embedding if self.options.encoder == "embedding" else Dense
@@ -204,6 +206,7 @@ class SequenceModel(nn.Module, ABC):
 
     def block_outputs(self, x: Tensor) -> list[Tensor]:
         """What the encoder and each block give, in order; the first axis counts documents, those of a pair in turn."""
+        check_input(x.shape)
         outputs = [self.encoder(x if self.options.documents == 1 else x.flatten(0, 1))]
         for block, mask in zip(self.blocks, self.own_steps(x)[:-1], strict=True):
             outputs.append(block(outputs[-1], mask))
@@ -234,6 +237,7 @@ class SequenceModel(nn.Module, ABC):
         return [block.discretised() for block in self.blocks]
 
     def initial_state(self, batch: int) -> list[State]:
+        check_size("batch", batch)
         return [block.layer.initial_state(batch) for block in self.blocks]
 
     def step(self, x: Tensor, state: list[Tensor], constants: list[Constants]) -> tuple[Tensor, list[Tensor]]:

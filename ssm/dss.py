@@ -14,7 +14,16 @@ import numpy as np
 
 from ssm import hippo
 from ssm.algorithms import check_algorithm
-from ssm.checks import check_choice, check_flag, check_number, check_steps, check_whole
+from ssm.checks import (
+    MOST_STATES,
+    check_choice,
+    check_flag,
+    check_number,
+    check_size,
+    check_steps,
+    check_whole,
+    python_fields,
+)
 from ssm.counts import convolution
 
 VARIANTS = ("exp", "softmax")
@@ -50,9 +59,10 @@ class Options:
     dt_max: float = 1e-1
 
     def __post_init__(self) -> None:
-        check_whole("d_model", self.d_model)
-        check_whole("n", self.n)
-        check_whole("l_max", self.l_max)
+        python_fields(self)
+        check_size("d_model", self.d_model)
+        check_whole("n", self.n, most=MOST_STATES)
+        check_size("l_max", self.l_max)
         check_choice("variant", self.variant, VARIANTS)
         check_choice("init", self.init, INITS)
         check_flag("conj_sym", self.conj_sym)

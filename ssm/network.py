@@ -18,7 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from ssm.checks import check_choice, check_flag, check_number, check_whole, split_settings
+from ssm.checks import (
+    MOST_BLOCKS,
+    check_choice,
+    check_flag,
+    check_number,
+    check_seed,
+    check_size,
+    check_whole,
+    python_fields,
+    python_scalar,
+    split_settings,
+)
 
 ENCODERS = ("linear", "embedding")
 READOUTS = ("mean", "last", "first", "none")
@@ -51,6 +62,7 @@ class BlockOptions:
     pooling: str = "none"
 
     def __post_init__(self) -> None:
+        python_fields(self)
         check_choice("norm", self.norm, NORMS)
         check_choice("norm_position", self.norm_position, NORM_POSITIONS)
         check_number("norm_momentum", self.norm_momentum, 0.0, 1.0, open_high=True)
@@ -153,7 +165,10 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
     Raises ValueError for an unknown setting, a bad value or a senseless combination.
     """
     layer_class = mathematics(name).Options
-    settings = {key: value for key, value in settings.items() if not (key == "collapse" and value is None)}
+    d_input, d_output, l_max = map(python_scalar, (d_input, d_output, l_max))
+    settings = {
+        key: python_scalar(value) for key, value in settings.items() if not (key == "collapse" and value is None)
+    }
     if "collapse" in settings:
         check_flag("collapse", settings["collapse"])
         if "readout" in settings:
@@ -170,10 +185,10 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
     for key, value in (
         ("d_input", d_input),
         ("d_output", d_output),
-        ("n_blocks", own["n_blocks"]),
         ("l_max", l_max),
     ):
-        check_whole(key, value)
+        check_size(key, value)
+    check_whole("n_blocks", own["n_blocks"], most=MOST_BLOCKS)
     check_choice("encoder", own["encoder"], ENCODERS)
     check_choice("readout", own["readout"], READOUTS)
     _check_kind(own)
@@ -249,6 +264,8 @@ def block_values(block: BlockOptions, layer: Any, model: str, rng: np.random.Gen
 
 def initial(options: NetworkOptions, seed: int) -> dict[str, np.ndarray]:
     """Every initial value of the network by dotted name, float64; the same seed gives the same values everywhere."""
+    seed = python_scalar(seed)
+    check_seed("seed", seed)
 
     def stream(part: int) -> np.random.Generator:
         return np.random.default_rng([seed, part])
@@ -265,6 +282,13 @@ def initial(options: NetworkOptions, seed: int) -> dict[str, np.ndarray]:
         head = dense_values(stream(HEAD_STREAM), 4 * h, h)
         values |= {f"head.{key}": value for key, value in head.items()}
     return values | {f"decoder.{key}": value for key, value in dense_values(stream(1), h, options.d_output).items()}
+
+
+def least_bytes(options: NetworkOptions) -> int:
+    """Fewer than the initial values take: the dense maps and a value for each feature and state, in float64."""
+    h = options.d_model
+    blocks = len(options.layers) * h * (h * len(options.block.dense_names) + options.layers[0].n)
+    return 8 * (h * (options.d_input + options.d_output) + blocks)
 
 
 def ssm_parameter_names(options: NetworkOptions) -> frozenset[str]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ssm import hippo
 from ssm.algorithms import check_algorithm
-from ssm.checks import check_choice, check_flag, check_steps, check_whole
+from ssm.checks import MOST_STATES, check_choice, check_flag, check_size, check_steps, check_whole, python_fields
 from ssm.counts import convolution, real_transform
 from ssm.discretise import bilinear
 
@@ -53,15 +53,16 @@ class Options:
     dt_max: float = 1e-1
 
     def __post_init__(self) -> None:
-        check_whole("d_model", self.d_model)
-        check_whole("n", self.n)
+        python_fields(self)
+        check_size("d_model", self.d_model)
+        check_whole("n", self.n, most=MOST_STATES)
         if self.n % 2:
             raise ValueError(
                 f"n={self.n}: must be even, S4 stores conjugate pairs; set n={self.n + 1} or n={self.n - 1}."
             )
-        check_whole("l_max", self.l_max)
+        check_size("l_max", self.l_max)
         check_choice("init", self.init, hippo.RANKS)
-        check_whole("rank", self.rank)
+        check_whole("rank", self.rank, most=self.n)
         if self.rank < hippo.RANKS[self.init]:
             least = hippo.RANKS[self.init]
             raise ValueError(

@@ -14,7 +14,16 @@ from scipy.special import ndtr, ndtri
 
 from ssm import hippo
 from ssm.algorithms import check_algorithm
-from ssm.checks import check_choice, check_flag, check_number, check_steps, check_whole
+from ssm.checks import (
+    MOST_STATES,
+    check_choice,
+    check_flag,
+    check_number,
+    check_size,
+    check_steps,
+    check_whole,
+    python_fields,
+)
 from ssm.discretise import METHODS, bilinear_diagonal, zoh_diagonal
 
 ALGORITHMS = ("fft", "chunked", "scan", "recurrent")
@@ -52,9 +61,10 @@ class Options:
     dt_max: float = 1e-1
 
     def __post_init__(self) -> None:
-        check_whole("d_model", self.d_model)
-        check_whole("n", self.n)
-        check_whole("l_max", self.l_max)
+        python_fields(self)
+        check_size("d_model", self.d_model)
+        check_whole("n", self.n, most=MOST_STATES)
+        check_size("l_max", self.l_max)
         check_whole("blocks", self.blocks)
         if self.n % self.blocks:
             near = self.blocks * max(1, round(self.n / self.blocks))

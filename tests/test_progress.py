@@ -24,7 +24,6 @@ from bench import timing, training
 from bench.launch import Outcome
 from bench.plan import plan
 from bench.summary import of_run, of_sweep
-from bench.sweeps import count, number
 from bench.timing import time_task
 from bench.training import train_task
 from datasets import progress
@@ -347,23 +346,6 @@ def test_summaries_keep_to_the_width_and_a_path_stays_whole():
         assert [line for line in lines if len(line) > WIDTH and line.strip() != str(path)] == []
     assert str(path) in of_sweep(outcomes)
     assert " ".join(reason.split()) in " ".join(of_sweep(outcomes).split())
-
-
-@pytest.mark.parametrize(
-    "words, jobs",
-    [
-        ("-m model=s4,dss,s5 framework=torch,jax task=time,train results_dir=x", 12),
-        ("model=s4,dss -m", 2),
-        ("-m seed=range(3) model=choice(s4,s5)", 6),
-        ("-m model=glob(s*)", 2),
-        ("-m task.phases=[forward,train_step]", 1),
-        ("-m 'a=", None),
-        ("-m hydra/sweeper=other model=s4,s5", None),
-    ],
-)
-def test_jobs_of_a_sweep_are_counted_where_the_words_say_it(words, jobs):
-    assert count(words.split(), CONF) == jobs
-    assert number(1, words.split(), CONF) == ("1" if jobs is None else f"1/{jobs}")
 
 
 def test_nothing_but_the_voice_prints_to_stderr_while_something_runs():

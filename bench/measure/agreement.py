@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-
 # Bounds of the error relative to a tensor's norm. fp64 and the first figures of fp32 are the project's
 # promise. Parameters are looser than gradients: Adam divides by the root of the second moment, so that the
 # relative error of a small entry becomes the same relative error of a step of full size. Ten steps in fp32

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from bench import certificate
+from bench.declared import declared
 from bench.tasks import parity
 from bench.tasks.context import Context
 from bench.workers.remote import RunEnded
@@ -48,8 +46,7 @@ def provide(context: Context) -> Found:
 
 def comparison(context: Context) -> parity.Settings:
     """What a certificate for a run is taken with: conf/task/parity.yaml, and what the run's task shares with it."""
-    stated = OmegaConf.to_container(OmegaConf.load(context.root / "conf" / "task" / "parity.yaml"))
-    assert isinstance(stated, dict)
+    stated = declared(context.root / "conf", "task/parity")
     own = {name: stated[name] for name in ("name", "batch_size", "steps")}
     shared = {name: getattr(context.settings, name) for name in ("length", "optimiser", "clip_norm")}
     return parity.Settings(**own, **shared)

@@ -21,7 +21,9 @@ def held_back() -> Iterator[None]:
         return
     came: list[tuple[int, FrameType | None]] = []
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    ours = [number for number, handler in before.items() if handler is not None]  # None: not Python's, and not to be had
+    ours = [
+        number for number, handler in before.items() if handler is not None
+    ]  # None: not Python's, and not to be had
     for number in ours:
         signal.signal(number, lambda number, frame: came.append((number, frame)))
     try:
@@ -29,9 +31,9 @@ def held_back() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, before[number])
-    for number, frame in came:
-        handler = before[number]
+    for came_number, frame in came:
+        handler = before[signal.Signals(came_number)]
         if callable(handler):
-            handler(number, frame)
+            handler(came_number, frame)
         elif handler == signal.SIG_DFL:
-            signal.raise_signal(number)
+            signal.raise_signal(came_number)

@@ -1,8 +1,8 @@
 """One run: check it, find or make its certificate, let its task ask workers, and see that a record stays.
 
-This process owns the record and writes it, however the run ends: well, by an error that a worker tells of, by a worker's
-death, by Ctrl-C. Only where this process itself is killed the worker writes it (bench/workers/worker.py). No framework is
-imported here, and no task is known by name.
+This process owns the record and writes it, however the run ends: well, by an error that a worker tells of, by a
+worker's death, by Ctrl-C. Only where this process itself is killed the worker writes it (bench/workers/worker.py). No
+framework is imported here, and no task is known by name.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from bench.plan import plan
 from bench.records import find_done, new_record, read_record, set_status, write_record
 from bench.runs import certify
 from bench.runs.interrupts import held_back
+from bench.schema import OWN, validate_own
 from bench.tasks import registry
 from bench.tasks.context import Context
 from bench.tracking import Tracker
-from bench.schema import OWN, validate_own
 from bench.variables import stated
 from bench.workers.observations import completed
 from bench.workers.protocol import Build
@@ -54,7 +54,8 @@ class Outcome:
 def label(config: Mapping[str, Any]) -> str:
     """'s4 torch digits train': what tells the runs of a sweep apart."""
     groups = (config.get(name) for name in ("model", "framework", "dataset", "task"))
-    return " ".join(str(group.get("name")) if isinstance(group, Mapping) else str(group) for group in groups)
+    names = (group.get("name") if isinstance(group, Mapping) else group for group in groups)
+    return " ".join(name if isinstance(name, str) else "?" for name in names)
 
 
 def title(config: Mapping[str, Any]) -> str:
@@ -183,7 +184,7 @@ class Run:
             if ended.trace is not None:
                 self.record["notes"].append(f"traceback: {ended.trace}")
             return ended.status, str(ended)
-        except Exception as error:  # noqa: BLE001 - whatever happened belongs in the record
+        except Exception as error:
             if isinstance(error, ValueError) and not self.started:
                 raise  # the user's to mend
             self.record["notes"].append(f"traceback: {traceback.format_exc()}")

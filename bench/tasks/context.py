@@ -32,9 +32,10 @@ class Start(Protocol):
 class Context:
     """One run of a task.
 
-    sizes: d_input, d_output, padded, documents and length of what is built. frameworks: conf/framework of the run's own one, first, and of the one that it is compared with. build: what the run
-    is about, as a request. record: the task may fill `own`, `certificate` and `notes`; the workers' part comes by
-    itself. begin: takes a worker that was started, and waits until its network is built. on_epoch: takes an entry of the curve, for who watches.
+    sizes: d_input, d_output, padded, documents and length of what is built. frameworks: conf/framework of the run's own
+    one, first, and of the one that it is compared with. build: what the run is about, as a request. record: the task
+    may fill `own`, `certificate` and `notes`; the workers' part comes by itself. begin: takes a worker that was
+    started, and waits until its network is built. on_epoch: takes an entry of the curve, for who watches.
     """
 
     settings: Any  # the task's own Settings
@@ -55,5 +56,5 @@ class Context:
 
     def build_of(self, settings: Common, **changes: Any) -> Build:
         """The run's request with another task's batches and optimiser, and with other fields changed."""
-        own = {"batch_size": settings.batch_size, "length": settings.length, "optimiser": settings.optimiser_spec}
-        return replace(self.build, **own, **changes)
+        own: dict[str, Any] = {name: getattr(settings, name) for name in ("batch_size", "length")}
+        return replace(self.build, **own, optimiser=settings.optimiser_spec, **changes)

@@ -19,8 +19,8 @@ from bench.records import write_certificate
 from bench.tasks.context import Context
 from bench.tasks.settings import Common
 from bench.tasks.task import Task
-from bench.workers.protocol import Finish, Trace
 from bench.variables import compared
+from bench.workers.protocol import Finish, Trace
 from bench.workers.remote import RunEnded
 from datasets.progress import VOICE
 from ssm.checks import check_whole

@@ -5,14 +5,13 @@ A refusal is a ValueError with the setting's name, the value given, the rule and
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Self
 
 from bench.framework import OptimiserSpec
-from ssm.checks import check_choice, check_number, check_whole
+from ssm.checks import check_choice, check_number, check_size
 
 Rule = Callable[[str, object], None]
 
@@ -28,10 +27,9 @@ class Common:
     clip_norm: float | None
 
     def __post_init__(self) -> None:
-        check_whole("task.batch_size", self.batch_size)
-        optional(check_whole)("task.length", self.length)
+        check_size("task.batch_size", self.batch_size)
+        optional(check_size)("task.length", self.length)
         optional(partial(check_number, low=0.0, open_low=True))("task.clip_norm", self.clip_norm)
-        group("task.optimiser", self.optimiser)
         apply("task.optimiser.", self.optimiser, _OPTIMISER)
         assert self.optimiser_spec
 
@@ -42,25 +40,13 @@ class Common:
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """From a task's group of the configuration."""
-        named("task.", settings, [each.name for each in fields(cls)])
+        assert settings.keys() == {each.name for each in fields(cls)}, f"conf/task and {cls.__module__} do not agree"
         return cls(**settings)
 
 
-def named(prefix: str, settings: Mapping[str, Any], names: Collection[str]) -> None:
-    """Refuses a setting that is not one of `names`, and one of them that is missing."""
-    for name, value in settings.items():
-        if name not in names:
-            close = difflib.get_close_matches(str(name), list(names), n=1)
-            fix = f"did you mean {prefix}{close[0]}?" if close else f"choose from {', '.join(sorted(names))}."
-            raise ValueError(f"{prefix}{name}={value!r}: is not a setting; {fix}")
-    for name in names:
-        if name not in settings:
-            raise ValueError(f"{prefix}{name}: is missing; give {prefix}{name}=..., do not remove it with ~.")
-
-
 def apply(prefix: str, settings: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
-    """Each setting by its rule; one that has no rule, or that is missing, is refused."""
-    named(prefix, settings, rules)
+    """Each setting by its rule. Unknown names, and missing ones, have been refused before (bench/declared.py)."""
+    assert set(settings) == set(rules), sorted(set(settings) ^ set(rules))
     for name, rule in rules.items():
         rule(prefix + name, settings[name])
 
@@ -69,15 +55,12 @@ def optional(rule: Rule) -> Rule:
     return lambda name, value: None if value is None else rule(name, value)
 
 
-def group(name: str, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{name}={value!r}: is a group of settings; give {name}.<setting>=<value> instead.")
-
-
 def choices(name: str, value: object, choices: Collection[str], example: str) -> None:
     """Refuses what is not a list of some of `choices`, each once."""
     if not isinstance(value, list) or not value or len(set(map(str, value))) < len(value):
-        raise ValueError(f"{name}={value!r}: must be a list of {example}s, each once; set {name}=[{next(iter(choices))}].")
+        raise ValueError(
+            f"{name}={value!r}: must be a list of {example}s, each once; set {name}=[{next(iter(choices))}]."
+        )
     for one in value:
         check_choice(name, one, choices)
 

@@ -18,8 +18,8 @@ class Measure:
     """One quantity of a record.
 
     samples: of a record of the task, in the record's unit; none where it was not measured. unit, and scale, which leads
-    to it: as tables show it. form: how a summary writes a value; None: not at all. compared: whether two sides are compared in it.
-    selected: whether it depends on who chose the best epoch. note: what tables say below it.
+    to it: as tables show it. form: how a summary writes a value; None: not at all. compared: whether two sides are
+    compared in it. selected: whether it depends on who chose the best epoch. note: what tables say below it.
     """
 
     name: str
@@ -51,8 +51,8 @@ class Task:
     """settings: made of the task's YAML group, and checks itself. run: fills the record, through the context.
 
     certified: whether its figures want a certificate that the frameworks agree. looking: names of settings that say how
-    long and how often it looks, and not at what. sections: of its own in a record, below `own`, with their checks. work:
-    from its settings and the number of training sequences to how much there is to do, in a few words.
+    long and how often it looks, and not at what. sections: of its own in a record, below `own`, with their checks.
+    work: from its settings and the number of training sequences to how much there is to do, in a few words.
     """
 
     settings: type[Common]

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.schedules import NAMES as SCHEDULES
 from bench.tasks.context import Context
-from bench.tasks.settings import Common, Rule, apply, group, optional
+from bench.tasks.settings import Common, Rule, apply, optional
 from bench.tasks.task import PEAK, Measure, Record, Task, at
 from bench.workers.protocol import Epoch, Finish, Memory, Train
 from datasets.progress import VOICE
@@ -34,7 +34,6 @@ class Settings(Common):
         check_whole("task.epochs", self.epochs)
         optional(check_whole)("task.steps", self.steps)
         optional(check_whole)("task.patience", self.patience)
-        group("task.schedule", self.schedule)
         apply("task.schedule.", self.schedule, _SCHEDULE)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from bench import machine, memory
-from bench.check import model_options
 from bench.framework import Adapter, ModelSpec, Trainer
+from bench.workers.options import model_options
 from bench.workers.protocol import Build, Built
 from datasets import registry
 from datasets.batches import epoch_order, fit_length
@@ -39,7 +39,7 @@ class Parts:
     device: dict[str, Any]
 
     def batches(self, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The first `count` training batches, inputs and targets, on the host: epoch after epoch, in the seed's order."""
+        """The first `count` training batches, inputs and targets, on the host: epoch after epoch, in their order."""
         train, rows = self.data.train, list[np.ndarray]()
         epoch = 0
         while len(rows) < count:

@@ -166,7 +166,7 @@ class Child:
 
 
 def end_all(children: Sequence[Child], seconds: float) -> None:
-    """Hangs up on all, then waits for each, `seconds` together; kills those that stay, also on Ctrl-C, which is raised."""
+    """Hangs up on all and waits, `seconds` together; kills those that stay, also on Ctrl-C, which is raised."""
     deadline = time.monotonic() + seconds
     for child in children:
         child.hang_up()

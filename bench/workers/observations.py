@@ -76,7 +76,9 @@ def sections(seen: Observations) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if seen.built is not None:
         found |= {"ledger": dict(seen.built.ledger)}
-        found |= {name: value for name in ("algorithm", "parameters") if (value := getattr(seen.built, name)) is not None}
+        found |= {
+            name: value for name in ("algorithm", "parameters") if (value := getattr(seen.built, name)) is not None
+        }
     if seen.timing:
         found |= {"timing": _timing(seen), "throughput": _throughput(seen)}
         found["operations"] = None if seen.built is None else seen.built.operations

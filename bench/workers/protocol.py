@@ -1,9 +1,9 @@
 """What a parent and its worker say to each other: frozen dataclasses, one JSON object a line.
 
-The parent sends requests, each with a number, and need not wait for an answer before it sends the next: the worker serves
-them one after the other, and answers in their order. While it serves one it may send notices. A worker's first line is
-its Greeting, whose version tells whether the two speak the same protocol: they may come from two trees. Not here: how
-lines travel (bench/workers/children.py), and what a worker does (bench/workers/station.py).
+The parent sends requests, each with a number, and need not wait for an answer before it sends the next: the worker
+serves them one after the other, and answers in their order. While it serves one it may send notices. A worker's first
+line is its Greeting, whose version tells whether the two speak the same protocol: they may come from two trees. Not
+here: how lines travel (bench/workers/children.py), and what a worker does (bench/workers/station.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ProtocolError(RuntimeError):
 
 
 class Refused(Exception):
-    """A request that cannot be done, and that has changed nothing: raised where it is served, and where it was asked."""
+    """A request that cannot be done, and that has changed nothing; raised on both sides."""
 
 
 # Requests: the parent to its worker.
@@ -36,7 +36,8 @@ class Build:
     """Load the framework and the data, build the network and its optimiser -> Built. First of all requests.
 
     length: None is the data's own. strangers: modules of other frameworks, which must not be loaded beside this one.
-    title: what lines of progress begin with. record: what the worker completes and writes into results_dir where its parent is gone; None: it leaves nothing.
+    title: what lines of progress begin with. record: what the worker completes and writes into results_dir where its
+    parent is gone; None: it leaves nothing.
     """
 
     framework: str

@@ -69,7 +69,11 @@ class Remote:
         """
         error = self._next(None)
         if isinstance(error, Error):
-            raise Refused(error.message) if error.kind == "refused" else RunEnded(error.kind, error.message, error.traceback)
+            raise (
+                Refused(error.message)
+                if error.kind == "refused"
+                else RunEnded(error.kind, error.message, error.traceback)
+            )
         return error.body
 
     def interrupt(self) -> None:

@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any
 
 from bench import memory
+from bench.finite import Finite
 from bench.framework import Adapter, Handle, Recompiled, Trainer
 from bench.measure import stopwatch
-from bench.finite import Finite
 from bench.training import hold_limit, train_task
 from bench.workers import protocol
 from bench.workers.building import Building, LoadAdapter, Parts
@@ -202,7 +202,7 @@ def _trained(result: dict[str, Any]) -> Trained | None:
 
 
 def _nothing() -> None:
-    """What there is before a request has found anything, and what phases but the train step do before their first call."""
+    """What a request has found before it has begun, and what phases but the train step do before their first call."""
 
 
 def _in_turn(call: Callable[[Any], Handle], arguments: list[Any]) -> stopwatch.Calls:

@@ -30,8 +30,8 @@ def write_trace(trainer: Trainer, batches: Sequence[Batch], path: Path) -> None:
         loss, _ = trainer.read(trainer.train_step(batch, 1.0))
         if not math.isfinite(loss):
             raise Diverged(
-                f"loss is {loss} at step {step} of {len(batches)}: training diverged; lower task.optimiser.rate, or set "
-                "task.clip_norm"
+                f"loss is {loss} at step {step} of {len(batches)}: training diverged; lower task.optimiser.rate, or "
+                "set task.clip_norm"
             )
         if step == 1:
             tensors |= {f"parameters_1.{name}": value for name, value in trainer.state().items()}
@@ -45,7 +45,7 @@ def write_state(trainer: Trainer, path: Path) -> None:
 
 
 def read_state(trainer: Trainer, path: Path) -> None:
-    """Puts back what write_state wrote, in this framework or in another one. ValueError where names or shapes differ."""
+    """Puts back what write_state wrote, here or in another framework. ValueError where names or shapes differ."""
     with np.load(path) as file:
         found = dict(file)
     own = trainer.state()

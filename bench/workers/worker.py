@@ -1,9 +1,9 @@
 """The worker: a process that serves its parent's requests on one network, and leaves a record where the parent is gone.
 
 Requests come over standard input, which stays open while the parent lives; answers go over what standard output was,
-and whatever else is printed goes to standard error, so that it can damage no answer. Ctrl-C, or `kill`, ends the request
-that is being served, and the answer carries what it has measured so far. What a worker cannot do: say anything after
-SIGKILL; the parent does that (bench/workers/children.py).
+and whatever else is printed goes to standard error, so that it can damage no answer. Ctrl-C, or `kill`, ends the
+request that is being served, and the answer carries what it has measured so far. What a worker cannot do: say anything
+after SIGKILL; the parent does that (bench/workers/children.py).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from datasets.generators import pathfinder as pathfinder_generator
 from datasets.parts.images import Pixels
 from datasets.parts.protocols import Protocol, chosen
 from datasets.parts.splits import Rows, cut_validation, torch_permutation
-from datasets.settings import choice, refuse_unknown, whole_number
+from datasets.settings import LARGEST_SEED, MOST_GENERATED, choice, refuse_unknown, whole_number
 from datasets.store.cache import Prepared, Recipe, new_array, progress
 
 DASHES = {"easy": 6, "intermediate": 9, "hard": 14}  # of a long path
@@ -81,8 +81,8 @@ class PathfinderSet:
         generated = choice(self.name, settings, "source", sources.SOURCES) == "generated"
         protocol = chosen(self.name, settings, self.protocols)
         choice(self.name, settings, "difficulty", DASHES)
-        count = whole_number(self.name, settings, "generated_count", least=10)
-        whole_number(self.name, settings, "generated_seed", least=0)
+        count = whole_number(self.name, settings, "generated_count", least=10, most=MOST_GENERATED)
+        whole_number(self.name, settings, "generated_seed", least=0, most=LARGEST_SEED)
         return self._description(protocol, count if generated else None, generated)
 
     def prepare(self, settings: Mapping[str, Any], data_dir: Path) -> Description:

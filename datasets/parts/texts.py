@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from datasets.settings import required, whole_number
+from datasets.settings import LONGEST_TEXT, required, whole_number
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Text:
         """The setting `length` of data set `name`: null is this length, another is refused where it is not free."""
         if required(name, settings, "length") is None:
             return self.length
-        value = whole_number(name, settings, "length", least=2)
+        value = whole_number(name, settings, "length", least=2, most=LONGEST_TEXT)
         if value != self.length and not self.free:
             raise ValueError(
                 f"dataset {name}: length={value} contradicts protocol={protocol}, which has {self.length}; leave it "
