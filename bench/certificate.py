@@ -70,8 +70,9 @@ def find(results_dir: str | Path, key: str) -> dict[str, Any] | None:
 
 def make(
     errors: Mapping[str, Mapping[str, Any]],
-    not_compared: Sequence[str],
     *,
+    passed: bool,
+    not_compared: Sequence[str],
     key: str,
     model: str,
     config: Mapping[str, Any],
@@ -82,7 +83,7 @@ def make(
 ) -> dict[str, Any]:
     """The certificate of a comparison, for records.write_certificate.
 
-    errors, not_compared: as bench/measure/agreement.py gives them. key: certificate_key(), which it stores as
+    errors, passed, not_compared: as bench/measure/agreement.py gives them. key: certificate_key(), which it stores as
     config_hash. model: its name. config: what was compared, resolved; not_compared is added to it. code:
     machine.code_hash of machine.CERTIFIED. "error" is the largest relative error over outputs, logits, loss and
     gradients; "passed" looks at the parameters too.
@@ -91,7 +92,7 @@ def make(
         "schema": SCHEMA,
         "id": new_id(model, "parity", precision),
         "created": datetime.now(UTC).isoformat(timespec="microseconds"),
-        "passed": all(entry["error"] <= entry["bound"] for entry in errors.values()),
+        "passed": passed,
         "precision": precision,
         "model": model,
         "config": {**config, "not_compared": list(not_compared)},

@@ -1,4 +1,4 @@
-"""A worker without a process: the station that serves requests, and what is observed, around a trainer and data of ours."""
+"""A worker without a process: the station that serves requests, around a trainer and data that are given."""
 
 from __future__ import annotations
 

@@ -71,7 +71,9 @@ class Greedy(NumpyTrainer):
         return super().train_step(batch, scale)
 
 
-TRAINERS = {trainer.__name__: trainer for trainer in (NumpyTrainer, Careless, Talkative, Endless, Twenty, Deadly, Greedy)}
+TRAINERS = {
+    trainer.__name__: trainer for trainer in (NumpyTrainer, Careless, Talkative, Endless, Twenty, Deadly, Greedy)
+}
 
 
 def adapter(hardware: str, **settings: Any) -> NumpyAdapter:

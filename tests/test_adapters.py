@@ -13,7 +13,7 @@ import torch
 from numpy_framework import AdamW
 
 from bench.framework import ModelSpec, OptimiserSpec
-from bench.parity import relative_error
+from bench.measure.agreement import relative_error
 from ssm.network import initial, network_options, ssm_parameter_names
 
 FRAMEWORKS = ("torch", "jax")

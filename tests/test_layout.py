@@ -10,8 +10,8 @@ from test_growth import at
 from test_table import record
 
 from bench import growth, layout, records, table
-from bench.launch import Outcome
 from bench.layout import Layout, laid_out
+from bench.runs.job import Outcome
 from bench.statistics import is_wide, summary
 from bench.summary import of_run
 

@@ -9,7 +9,7 @@ from test_table import record
 
 from bench import records, table
 from bench.cells import cells
-from bench.launch import Outcome
+from bench.runs.job import Outcome
 from bench.summary import of_run
 
 

@@ -14,9 +14,14 @@ import torch
 from cases import SIDES, TOKENS, largest_error, padded_tokens, small_batch, small_network
 from commands import ROOT, composed
 
-from bench import launch
 from bench.check import Checked, model_options
 from bench.framework import ModelSpec, OptimiserSpec
+from bench.records import new_record
+from bench.runs import certify
+from bench.runs.job import Run
+from bench.tasks import parity
+from bench.tasks import registry as tasks
+from bench.tracking import Tracker
 from datasets.data import Description
 from ssm.network import initial, ssm_parameter_names
 from ssm.operations import operations
@@ -104,12 +109,14 @@ def test_the_data_set_says_what_is_padded_and_how_many_documents(pairs):
         model_options({**model, "documents": 1}, pairs, 32)
 
 
-def test_a_certificate_is_for_its_kind_of_data(pairs):
+def test_a_certificate_is_for_its_kind_of_data(pairs, tmp_path):
     config = composed("model.encoder=embedding")
     kinds = [pairs, replace(pairs, padded=False), replace(pairs, documents=1), pairs]
     keys = []
     for description in kinds:
-        checked = Checked(description, model_options(config["model"], description, 32), 1, "cpu", 32)
-        keys.append(launch._Run(config, checked, ROOT, {})._key())
+        options = model_options(config["model"], description, 32)
+        checked = Checked(description, tasks.settings(config["task"]), options, 1, "cpu", 32)
+        context = Run(config, checked, ROOT, new_record(config)).context(Tracker(config["wandb"], tmp_path))
+        keys.append(parity.key(context, certify.comparison(context)))
     assert keys[0] == keys[3]
     assert len(set(keys)) == 3

@@ -12,19 +12,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
-from commands import CONF, EAGER, TINY, WORKER, composed, run, start, tiny_job, work
+from commands import CONF, EAGER, NUMPY_WORKER, TINY, WORKER, composed, run, start, status_of, tiny_run
 from omegaconf import OmegaConf
 
-from bench import launch, records
+from bench import records
 from bench.choices import choices
 from bench.files import RecordError
-from bench.launch import Outcome
-from bench.process import Ending
+from bench.runs import job
+from bench.runs.job import Outcome
 from bench.summary import of_run
+from bench.workers.children import Child, Ending
+from bench.workers.protocol import Build, Request, encode
 from run import Session
 
 SHORT = ["task.batch_size=64", "threads=1"]  # two threads wait for each other where tests share the cores
@@ -38,6 +41,12 @@ def record_of(folder: Path, **fields) -> dict:
     found = [record for record in found if all(record[name] == value for name, value in fields.items())]
     assert len(found) == 1, [record["id"] for record in found]
     return found[0]
+
+
+def orphan(folder: Path) -> Build:
+    """What a worker builds that will have to write its record itself."""
+    run = tiny_run(folder)
+    return replace(run.request(), record=run.record, results_dir=str(folder))
 
 
 def test_help_answers_within_a_second(tmp_path):
@@ -177,8 +186,8 @@ def test_parity_leaves_a_certificate_and_a_record(tmp_path):
 
 @pytest.mark.slow
 def test_a_tracked_run_leaves_its_record_and_an_offline_run_with_the_results(tmp_path):
-    job = tiny_job(tmp_path, "task=time", "~task.steps", "+task.steps=2", "task.rounds=2", "wandb.mode=offline")
-    assert work(job).returncode == 0
+    words = ["task=time", "~task.steps", "+task.steps=2", "task.rounds=2", "wandb.mode=offline"]
+    assert status_of(tiny_run(tmp_path, *words)) == "ok"
     record = record_of(tmp_path)
     assert record["status"] == "ok"
     assert len(record["notes"]) == 1  # no one-step form; what W&B cannot do would be another
@@ -193,8 +202,7 @@ def test_a_tracked_run_leaves_its_record_and_an_offline_run_with_the_results(tmp
 
 def test_a_diverging_run_leaves_its_curve(tmp_path):
     words = ["task.optimiser.rate=1e308", "task.schedule.name=constant", "task.batch_size=64"]
-    job = tiny_job(tmp_path, *words, "task.epochs=1", "task.steps=null")
-    assert work(job).returncode == 1
+    assert status_of(tiny_run(tmp_path, *words, "task.epochs=1", "task.steps=null")) == "diverged"
     record = record_of(tmp_path)
     assert record["status"] == "diverged"
     assert "task.optimiser.rate" in record["message"]
@@ -203,17 +211,19 @@ def test_a_diverging_run_leaves_its_curve(tmp_path):
 
 
 def test_auto_means_the_gpu_that_the_parent_saw_and_never_the_cpu_instead(tmp_path):
-    assert work(tiny_job(tmp_path, "hardware=auto", device="gpu")).returncode == 1
+    assert status_of(tiny_run(tmp_path, "hardware=auto", device="gpu")) == "failed"
     record = record_of(tmp_path)
-    assert record["status"] == "failed"
     assert "hardware=gpu" in record["message"]
     assert "choose hardware=cpu" in record["message"]
 
 
 def test_a_worker_that_cannot_write_its_record_says_why_in_one_line(tmp_path, capfd):
+    """Its parent is gone, and so is the results folder."""
     (tmp_path / "file").touch()
-    ending = work(tiny_job(tmp_path / "unused", results_dir=str(tmp_path / "file" / "results")))
-    assert ending.returncode == 1
+    request = replace(orphan(tmp_path / "unused"), results_dir=str(tmp_path / "file" / "results"))
+    worker = Child(NUMPY_WORKER, {**os.environ, "OMP_NUM_THREADS": "1"})
+    worker.send(encode(Request(1, request)))
+    assert worker.end(60).returncode == 1
     said = capfd.readouterr().err
     assert "Traceback" not in said
     assert "results folder" in said.splitlines()[-1]
@@ -224,8 +234,8 @@ def test_a_record_that_cannot_be_written_is_a_failed_run_and_no_refusal(tmp_path
     def full(record, folder):
         raise RecordError("the disk is full")
 
-    monkeypatch.setattr(launch, "run_workers", lambda starts: [Ending(1, False, 0) for _ in starts])
-    monkeypatch.setattr(launch, "write_record", full)
+    monkeypatch.setattr(job, "worker_command", lambda tree: [sys.executable, "-c", "raise SystemExit(1)"])
+    monkeypatch.setattr(job, "write_record", full)
     session = Session(["-m"])
     for seed in range(2):  # the first one does not stop the sweep
         session.job(OmegaConf.create(composed(*TINY, f"results_dir={tmp_path}", "certificate=skip", f"seed={seed}")))
@@ -242,7 +252,7 @@ def test_ctrl_c_stops_a_sweep_also_when_the_run_had_just_ended_well(tmp_path, mo
             session.interrupt(signal.SIGINT, None)
         return Outcome("s4 torch digits train", "ok", None, None)
 
-    monkeypatch.setattr(launch, "launch", ended_well)
+    monkeypatch.setattr(job, "launch", ended_well)
     with pytest.raises(KeyboardInterrupt):
         session.job(OmegaConf.create(composed(*TINY)))
     assert session.run_ended() == 130
@@ -257,8 +267,8 @@ def test_ctrl_c_while_a_worker_still_imports_waits_until_it_can_leave_a_record(t
         while not int(re.findall(r"SigBlk:\s*(\w+)", status.read_text())[0], 16) & 1 << (signal.SIGINT - 1):
             assert time.monotonic() < deadline
         worker.send_signal(signal.SIGINT)
-        worker.stdin.write(json.dumps(tiny_job(tmp_path)) + "\n")
-        worker.stdin.flush()
+        worker.stdin.write(encode(Request(1, orphan(tmp_path))) + "\n")
+        worker.stdin.close()  # its parent has been interrupted, too, and is gone
         assert worker.wait(60) == 1
     record = record_of(tmp_path)
     assert record["status"] == "interrupted"
@@ -369,7 +379,7 @@ def test_what_a_dead_worker_s_end_says():
 
 
 def test_the_summary_of_a_run_names_status_reason_and_record(tmp_path):
-    record = tiny_job(tmp_path)["record"]
+    record = tiny_run(tmp_path).record
     record |= {"accuracy": {"validation": 0.5, "test": 0.25}}
     text = of_run(Outcome("s4 torch digits train", "failed", "why", tmp_path / "x.json", record))
     assert text.splitlines()[0] == "s4 torch digits train: failed: why"

@@ -107,7 +107,9 @@ def tree(tmp_path_factory):
 
 def ran(tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run([sys.executable, *words], cwd=tree, env=variables, capture_output=True, text=True, timeout=240)
+    return subprocess.run(
+        [sys.executable, *words], cwd=tree, env=variables, capture_output=True, text=True, timeout=240
+    )
 
 
 @pytest.fixture(scope="module")

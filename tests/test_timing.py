@@ -10,15 +10,19 @@ import jax
 import numpy as np
 import pytest
 import test_adapters
-from commands import tiny_job, work
+from commands import status_of, tiny_run
+from local_worker import LocalWorker
 from numpy_framework import Clock, NumpyTrainer, SlowTrainer, small_data
 
-from bench import timing
 from bench.cells import cells
 from bench.framework import Diverged, OptimiserSpec, Recompiled
+from bench.measure import stopwatch
 from bench.records import read_records
+from bench.schema import PHASES
 from bench.table import result_rows
-from bench.timing import PHASES, time_task
+from bench.tasks import time as plan
+from bench.tasks.time import Settings
+from datasets.progress import Counter
 
 SETTINGS = {
     "batch_size": 16, "length": None, "phases": ["train_step", "forward", "recurrent_step"],
@@ -26,26 +30,31 @@ SETTINGS = {
 }  # fmt: skip
 
 
+def settings(**changes):
+    optimiser = {**dict.fromkeys(("rate", "ssm_rate", "weight_decay", "beta1", "beta2"), 0.1), "eps": 1e-8}
+    return Settings(name="time", optimiser=optimiser, clip_norm=None, **{**SETTINGS, **changes})
+
+
+def planned(worker, **changes):
+    """The plan's notes; what was measured stays with the worker."""
+    notes = []
+    own = settings(**changes)
+    with Counter(len(own.phases) * own.rounds, "round", shown=False) as bar:
+        plan.measure(worker, own, notes.append, bar)
+    return notes
+
+
 def measure(trainer, **changes):
-    result = {}
-    settings = {**SETTINGS, **changes}
-    time_task(
-        trainer,
-        small_data(),
-        settings,
-        result,
-        seed=0,
-        operations={"forward_flops": 1.0},
-        baseline_bytes=0,
-        progress=False,
-    )
-    return result
+    worker = LocalWorker(trainer)
+    notes = planned(worker, **changes)
+    return {**worker.sections(), "notes": notes}
 
 
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(timing, "time", clock)
+    for module in (plan, stopwatch):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -197,21 +206,22 @@ def test_a_compilation_during_the_warm_up_is_none():
 
 
 def test_an_interrupted_run_keeps_its_rounds():
-    trainer, result = SlowTrainer(), {}
+    trainer = SlowTrainer()
 
     def interrupt(step):
         if step == 15:
             raise KeyboardInterrupt
 
     trainer.before_step = interrupt
+    worker = LocalWorker(trainer)
     with pytest.raises(KeyboardInterrupt):
-        time_task(trainer, small_data(), SETTINGS, result, seed=0, operations=None, baseline_bytes=0, progress=False)
-    assert len(result["timing"]["train_step_seconds"]["samples"]) == 1
+        planned(worker)
+    assert len(worker.sections()["timing"]["train_step_seconds"]["samples"]) == 1
 
 
 def test_an_unknown_phase_is_refused():
-    with pytest.raises(ValueError, match=r"task\.phases has 'backward'"):
-        measure(NumpyTrainer(), phases=["backward"])
+    with pytest.raises(ValueError, match=r"task\.phases='backward'"):
+        settings(phases=["backward"])
 
 
 class Diverging(NumpyTrainer):
@@ -236,9 +246,10 @@ def test_a_network_that_became_nan_is_diverged_with_the_step_and_its_rounds_befo
             Timed.__init__(self, clock)
             self.at, self.value = at, np.nan
 
-    result = {}
+    worker = LocalWorker(Trainer())
     with pytest.raises(Diverged, match=rf"train_step: loss is nan at step {at + 1}: .*task\.optimiser\.rate"):
-        time_task(Trainer(), small_data(), SETTINGS, result, seed=0, operations=None, baseline_bytes=0, progress=False)
+        planned(worker)
+    result = worker.sections()
     kept = result["timing"]["train_step_seconds"]
     assert (len(kept["samples"]) if kept else 0) == (2 if at == 20 else rounds)
     assert result["throughput"] is None
@@ -310,7 +321,7 @@ def test_nothing_is_read_while_the_clock_runs(clock):
 
 def test_a_timed_run_that_diverges_says_so_in_its_record_and_is_no_measurement(tmp_path):
     words = ["task=time", "~task.steps", "+task.steps=2", "task.optimiser.rate=1e308", "task.phases=[train_step]"]
-    assert work(tiny_job(tmp_path, *words)).returncode == 1
+    assert status_of(tiny_run(tmp_path, *words)) == "diverged"
     (record,), damaged = read_records(tmp_path)
     assert damaged == []
     assert record["status"] == "diverged"
@@ -327,13 +338,13 @@ def test_both_frameworks_tell_a_network_that_is_nan(framework, precision):
     data = small_data(channels=test_adapters.CHANNELS, length=test_adapters.LENGTH, classes=test_adapters.CLASSES)
     for phase in PHASES:
         trainer = test_adapters.build(framework, optimiser=OptimiserSpec(rate=1e-3), precision=precision)
-        settings = {**SETTINGS, "phases": [phase], "warmup": 0, "rounds": 2, "single_steps": 1, "budget_seconds": 1}
-        words = dict(seed=0, operations=None, baseline_bytes=0, progress=False)
-        result = {}
-        time_task(trainer, data, settings, result, **words)
+        short = {"phases": [phase], "warmup": 0, "rounds": 2, "single_steps": 1, "budget_seconds": 1}
+        worker = LocalWorker(trainer, data)
+        planned(worker, **short)
+        result = worker.sections()
         assert len(result["timing"][f"{phase}_seconds"]["samples"]) == 2
         state = trainer.state()
         state["decoder.bias"] = state["decoder.bias"] * np.nan
         trainer.restore(state)
         with pytest.raises(Diverged, match=f"{phase}: (loss is nan|logits are not finite) at step 1:"):
-            time_task(trainer, data, settings, {}, **words)
+            planned(LocalWorker(trainer, data), **short)

@@ -135,7 +135,7 @@ def test_an_epoch_is_told_as_it_ends_and_the_answer_holds_them_all(crew):
     trained = worker.ask(Train(epochs=2))
     assert [body.entry["epoch"] for body in told] == [1, 2]
     assert [body.entry for body in told] == trained.curve["epochs"]
-    assert sum((list(body.step_losses) for body in told), []) == trained.curve["step_loss"]
+    assert [loss for body in told for loss in body.step_losses] == trained.curve["step_loss"]
 
 
 def test_the_state_goes_from_one_worker_to_another(crew, tmp_path):
@@ -224,7 +224,9 @@ def test_a_crew_that_is_interrupted_says_what_it_has_measured(crew):
 
 def test_a_worker_that_does_not_heed_is_killed(crew, monkeypatch):
     monkeypatch.setattr(remote, "GRACE_SECONDS", 0.5)
-    deaf = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); sys.stdin.readline(); time.sleep(60)"
+    deaf = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); sys.stdin.readline(); time.sleep(60)"
+    )
     greeting = encode(Greeting(PROTOCOL, "/tree"))
     worker = crew.start([sys.executable, "-c", f"print({greeting!r}, flush=True); {deaf}"], dict(os.environ))
     worker.send(build())

@@ -20,7 +20,7 @@ from commands import NUMPY_WORKER, WORKER, composed
 
 from bench.environment import environment
 from bench.framework import OptimiserSpec
-from bench.workers.protocol import Build, FirstCall, Finish, Round, WarmUp
+from bench.workers.protocol import Build, Finish, FirstCall, Round, WarmUp
 from bench.workers.remote import Crew
 
 STEPS = 20
@@ -56,9 +56,9 @@ def main(framework: str = "numpy", rounds: str = "30") -> None:
         steps.append(seconds / STEPS)
     worker.ask(Finish())
     crew.leave()
-    step = statistics.median(steps)
+    step, median = statistics.median(steps), statistics.median(costs)
     print(f"{framework}: a step {1e3 * step:.2f} ms; a round's cost: least {1e3 * min(costs):.2f} ms,", end=" ")
-    print(f"median {1e3 * statistics.median(costs):.2f} ms, {statistics.median(costs) / (STEPS * 0.02):.2%} of one of 20 ms steps")
+    print(f"median {1e3 * median:.2f} ms, {median / (STEPS * 0.02):.2%} of one of 20 ms steps")
 
 
 if __name__ == "__main__":

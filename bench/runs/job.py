@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +108,18 @@ def _data(checked: Checked) -> dict[str, Any]:
 
 
 class Run:
-    """One configuration on its way; the record is filled as it goes."""
+    """One configuration on its way; the record is filled as it goes. command: starts a worker; None: this tree's."""
 
-    def __init__(self, config: Config, checked: Checked, root: Path, record: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        checked: Checked,
+        root: Path,
+        record: dict[str, Any],
+        command: Sequence[str] | None = None,
+    ) -> None:
         self.config, self.checked, self.root, self.record = config, checked, root, record
+        self.command = worker_command(root) if command is None else command
         self.folder = Path(config["results_dir"]).resolve()
         self.frameworks = self._frameworks()
         self.task = registry.find(config["task"]["name"])
@@ -153,7 +160,7 @@ class Run:
         said = f"the task's own part of the record is not as it has said: {'; '.join(problems)}"
         return ("failed", said) if status == "ok" else (status, f"{message}; {said}")
 
-    def context(self, crew: Crew, tracker: Tracker) -> Context:
+    def context(self, tracker: Tracker) -> Context:
         """What the task works with."""
         options = self.checked.options
         sizes = {name: getattr(options, name) for name in ("d_input", "d_output", "padded", "documents")}
@@ -162,18 +169,18 @@ class Run:
             config=self.config,
             sizes={**sizes, "length": self.checked.length},
             frameworks=self.frameworks,
-            build=self._build(),
+            build=self.request(),
             record=self.record,
             root=self.root,
             results_dir=self.folder,
-            start=partial(self._start, crew),
+            start=self._start,
             begin=self._begin,
             on_epoch=lambda entry: tracker.log(entry["step"], entry),
         )
 
     def _attempt(self, tracker: Tracker) -> tuple[str, str | None]:
         """Certificate and task; status and message of the record. KeyboardInterrupt passes."""
-        context = self.context(self.crew, tracker)
+        context = self.context(tracker)
         try:
             if self.task.certified and self.config["certificate"] != "skip":
                 self._certify(context)
@@ -220,7 +227,8 @@ class Run:
         assert isinstance(other, dict)
         return {own["name"]: own, partner: {str(name): value for name, value in other.items()}}
 
-    def _build(self) -> Build:
+    def request(self) -> Build:
+        """What the run is about, as a worker is told."""
         config, settings = self.config, self.checked.settings
         return Build(
             framework=config["framework"]["name"],
@@ -239,7 +247,7 @@ class Run:
             debug=config["debug"],
         )
 
-    def _start(self, crew: Crew, build: Build, *, recorded: bool = False, on_notice: Any = None) -> Remote:
+    def _start(self, build: Build, *, recorded: bool = False, on_notice: Any = None) -> Remote:
         own = self.frameworks[build.framework]
         others = [framework for name, framework in self.frameworks.items() if name != build.framework]
         strangers = {package for framework in others for package in framework["packages"]} - set(own["packages"])
@@ -249,7 +257,7 @@ class Run:
         cache = self.config["compile_cache"]
         variables = environment(build.threads, build.device, build.precision, os.environ, cache)
         self.started = True
-        worker = crew.start(worker_command(self.root), variables, build.framework, on_notice)
+        worker = self.crew.start(self.command, variables, build.framework, on_notice)
         if recorded:
             self.recorded = worker
         worker.send(build)
@@ -260,7 +268,7 @@ class Run:
             worker.receive()
         if worker is self.recorded:
             record = completed(self.record, worker.seen)
-            work = self.task.work(self.checked.settings, self.record["data"]["train"])
+            work = self.task.work(self.checked.settings, (self.checked.description.counts or {})["train"])
             VOICE.report(plan(record, work))
 
     def _results(self) -> list[dict[str, Any]]:

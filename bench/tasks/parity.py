@@ -74,7 +74,7 @@ def certify(context: Context, settings: Settings, recorded: bool) -> dict[str, A
             except RunEnded as error:
                 ended[name] = error
         if ended:
-            raise _unfinished(ended, all_ended=len(ended) == len(workers))
+            raise unfinished(ended, len(workers))
         return _compared(context, settings, paths)
 
 
@@ -115,9 +115,11 @@ def _compared(context: Context, settings: Settings, paths: Mapping[str, Path]) -
         "environment": compared(context.record),
     }
     precision = context.build.precision
+    errors = agreement.compare(paths[first], paths[second], precision)
     made = certificate.make(
-        agreement.compare(paths[first], paths[second], precision),
-        agreement.not_compared(paths[first], paths[second], precision),
+        errors,
+        passed=agreement.passed(errors),
+        not_compared=agreement.not_compared(paths[first], paths[second], precision),
         key=key(context, settings),
         model=context.build.model["name"],
         config=config,
@@ -130,9 +132,10 @@ def _compared(context: Context, settings: Settings, paths: Mapping[str, Path]) -
     return made
 
 
-def _unfinished(ended: Mapping[str, RunEnded], all_ended: bool) -> RunEnded:
+def unfinished(ended: Mapping[str, RunEnded], sides: int) -> RunEnded:
+    """The end of a comparison of which some `sides` did not reach their own."""
     said = "; ".join(f"{name}: {error}" for name, error in ended.items())
-    if not all_ended and {error.status for error in ended.values()} == {"diverged"}:
+    if len(ended) < sides and {error.status for error in ended.values()} == {"diverged"}:
         return RunEnded("failed", f"the frameworks differ: one diverged and the other did not; {said}")
     first = next(iter(ended.values()))
     return RunEnded(first.status, said, first.trace)

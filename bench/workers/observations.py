@@ -35,6 +35,7 @@ class Observations:
 
     built: Built | None = None
     timing: bool = False  # whether a phase was asked for
+    ended: set[str] = field(default_factory=set)  # phases whose rounds are all there
     first_calls: dict[str, float] = field(default_factory=dict)
     singles: dict[str, list[float]] = field(default_factory=dict)
     rounds: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # phase -> (calls, seconds of them all)
@@ -43,6 +44,8 @@ class Observations:
 
     def begin(self, request: Any) -> None:
         """A request is about to be served."""
+        if not isinstance(request, Round):
+            self.ended |= self.rounds.keys()
         if isinstance(request, FirstCall):
             self.timing = True
         elif isinstance(request, Train):
@@ -130,7 +133,7 @@ def _timing(seen: Observations) -> dict[str, Any]:
 
 
 def _throughput(seen: Observations) -> dict[str, float] | None:
-    if TRAIN_STEP not in seen.rounds:
+    if TRAIN_STEP not in seen.ended:
         return None
     assert seen.built is not None
     per_second = seen.built.batch_size / summary(seconds_per_step(seen, TRAIN_STEP))["median"]

@@ -233,7 +233,7 @@ class Lifeline:
                 try:
                     request = decode(line)
                 except ProtocolError as error:  # of a parent that has not heeded the greeting
-                    print(error, file=sys.stderr, flush=True)
+                    VOICE.say(str(error))
                     os._exit(2)
                 if isinstance(request.body, Leave):
                     self._requests.put(None)
