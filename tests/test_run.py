@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from commands import CONF, EAGER, NUMPY_WORKER, TINY, WORKER, composed, run, start, status_of, tiny_run
+from commands import CONF, EAGER, NUMPY_WORKER, TINY, WORKER, composed, joined, run, start, status_of, tiny_run
 from omegaconf import OmegaConf
 
 from bench import records
@@ -224,7 +224,7 @@ def test_a_worker_that_cannot_write_its_record_says_why_in_one_line(tmp_path, ca
     worker = Child(NUMPY_WORKER, {**os.environ, "OMP_NUM_THREADS": "1"})
     worker.send(encode(Request(1, request)))
     assert worker.end(60).returncode == 1
-    said = capfd.readouterr().err
+    said = joined(capfd.readouterr().err)
     assert "Traceback" not in said
     assert "results folder" in said.splitlines()[-1]
     assert "is a file" in said
@@ -237,6 +237,7 @@ def test_a_record_that_cannot_be_written_is_a_failed_run_and_no_refusal(tmp_path
     monkeypatch.setattr(job, "worker_command", lambda tree: [sys.executable, "-c", "raise SystemExit(1)"])
     monkeypatch.setattr(job, "write_record", full)
     session = Session(["-m"])
+    session.sweep = True
     for seed in range(2):  # the first one does not stop the sweep
         session.job(OmegaConf.create(composed(*TINY, f"results_dir={tmp_path}", "certificate=skip", f"seed={seed}")))
     assert [outcome.status for outcome in session.outcomes] == ["failed", "failed"]

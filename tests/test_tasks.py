@@ -51,7 +51,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.store import kinds
+from bench import kinds
 from bench.tasks.context import Context
 from bench.tasks.settings import Common
 from bench.tasks.task import Measure, Task, at

@@ -120,7 +120,7 @@ def _timing(seen: Observations) -> dict[str, Any]:
     for phase, rounds in seen.rounds.items():
         timing[f"{phase}_seconds"] = {
             **summary(seconds_per_step(seen, phase)),
-            "single": summary(seen.singles[phase]),
+            "single": summary(seen.singles[phase]) if phase in seen.singles else None,
             "steps_per_round": rounds[-1][0],
         }
     done = [phase for phase in seen.first_calls if phase in seen.rounds]

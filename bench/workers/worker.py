@@ -205,8 +205,8 @@ class Interruption:
             raise KeyboardInterrupt(self.reason)
 
     def _interrupt(self, number: int, _: object) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
+        if self.reason is not None:
+            return
         self.reason = GONE if self.orphaned else f"interrupted by {signal.Signals(number).name}"
         if self._open:
             raise KeyboardInterrupt(self.reason)
