@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 import pytest
 from test_growth import at
@@ -12,7 +10,7 @@ from test_table import record
 from bench import growth, layout, records, table
 from bench.layout import Layout, laid_out
 from bench.runs.job import Outcome
-from bench.statistics import is_wide, summary
+from bench.statistics import is_wide
 from bench.summary import of_run
 
 LAYOUT = Layout(rows=("place", "colour", "name"), right=("size",), spare=("colour", "place"), spoken={"place": "in {}"})
@@ -119,9 +117,8 @@ def test_a_rough_figure_is_marked_in_tables_in_growth_and_after_the_run():
     assert "1.00 ◊ |" in grown
     assert "◊:" in grown
     assert "0.00 |" in grown
-    made = json.loads(json.dumps(record("torch")))
-    made["timing"] |= {"train_step_seconds": summary([0.01]) | {"iqr": 0.0031}}
-    assert "interquartile range 3.1 ms: above a quarter of it" in of_run(Outcome("s4", "ok", None, None, made))
+    said = of_run(Outcome("s4", "ok", None, None, record("torch", step=rough)))
+    assert "12 ms (interquartile range 7 ms: above a quarter of it)" in said
 
 
 def test_the_width_is_the_terminal_s_or_the_one_that_is_asked_for(tmp_path, capsys):

@@ -24,6 +24,7 @@ from bench import records
 from bench.choices import choices
 from bench.files import RecordError
 from bench.runs import job
+from bench.runs.interrupts import held_back
 from bench.runs.job import Outcome
 from bench.summary import of_run
 from bench.workers.children import Child, Ending
@@ -364,6 +365,45 @@ def test_a_worker_is_bound_to_its_threads(deaths):
     assert len(deaths.affinity) == 1
     pools = [name for name in deaths.environment if name.endswith("_NUM_THREADS")]
     assert {deaths.environment[name] for name in pools} == {"1"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_twice_kills_a_worker_that_does_not_end_and_leaves_a_record(tmp_path):
+    """The worker is held by a debugger's signal, so that it cannot answer the first Ctrl-C."""
+    words = [*TINY, *EAGER, "task.steps=1000000", "certificate=skip", "threads=1"]
+    parent = start(*words, cwd=tmp_path)
+    try:
+        worker = training(parent)
+        worker.suspend()
+        parent.send_signal(signal.SIGINT)
+        time.sleep(1.0)
+        assert parent.poll() is None  # it waits for what the worker has measured
+        parent.send_signal(signal.SIGINT)
+        said = parent.communicate(timeout=60)
+    finally:
+        if parent.poll() is None:
+            os.killpg(parent.pid, signal.SIGKILL)
+    assert parent.returncode == 130
+    assert "Traceback" not in said[1]
+    assert not worker.is_running()
+    record = record_of(tmp_path / "results")
+    assert record["status"] == "interrupted"
+    assert record["parameters"]["count"] > 0  # what the worker had told before
+
+
+@pytest.mark.parametrize("name", ["ok", "interrupted"])
+def test_a_signal_while_something_is_done_whole_waits_for_its_end(name):
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        with held_back():
+            if name == "interrupted":
+                os.kill(os.getpid(), signal.SIGTERM)
+            done = list(came)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done == []
+    assert came == ([signal.SIGTERM] if name == "interrupted" else [])
 
 
 def test_what_a_dead_worker_s_end_says():

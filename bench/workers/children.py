@@ -54,7 +54,7 @@ class Child:
     """One process. OSError where it cannot be started.
 
     command: the interpreter and its arguments. own_session: a terminal's Ctrl-C does not reach it, and kill() ends its
-    own children too. stderr: None is this process's.
+    own children too. stderr: None is this process's. files: descriptors that it keeps open, such as a lease's.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Child:
         cwd: Path | None = None,
         stderr: IO[Any] | None = None,
         own_session: bool = False,
+        files: Sequence[int] = (),
     ) -> None:
         self.own_session = own_session
         self.interrupted = False
@@ -79,6 +80,7 @@ class Child:
             env=dict(variables),
             cwd=cwd,
             start_new_session=own_session,
+            pass_fds=files,
         )
         for work in (self._read, self._write):
             threading.Thread(target=work, daemon=True).start()

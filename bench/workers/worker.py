@@ -93,7 +93,7 @@ class Worker:
                 _settle()
             if isinstance(request.body, Finish):  # also of a run that was interrupted
                 return Result(request.number, self.station.serve(request.body, _nobody))
-            with self.interruption.open():
+            with self.interruption.serving():
                 body = self.station.serve(request.body, lambda body: self._tell(request, body))
             return Result(request.number, body)
         except KeyboardInterrupt as error:
@@ -180,7 +180,7 @@ class Interruption:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[None]:
+    def serving(self) -> Iterator[None]:
         """Inside, it may be raised; at the door, if it has come already."""
         self._open = True
         self._raise_if_come()
@@ -194,7 +194,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Inside what is open, for a while: what comes meanwhile is raised at the end."""
+        """Inside what is served, for a while: what comes meanwhile is raised at the end."""
         self._open = False
         yield
         self._open = True
