@@ -72,6 +72,9 @@ class Worker:
         """Serves requests until the parent lets the worker go, or is gone: then 1."""
         self.answers.send(Greeting(PROTOCOL, str(TREE)))
         for request in self.lifeline.requests():
+            if isinstance(request.body, Leave):
+                self.lifeline.let_go()
+                return 0
             if isinstance(request.body, Build):
                 self.build = request.body
                 self.interruption.allow()
@@ -79,8 +82,6 @@ class Worker:
             # What its parent may know, the record knows.
             self.seen.add(request.body, answer.body if isinstance(answer, Result) else answer.partial)
             self.answers.send(answer)
-        if not self.lifeline.orphaned:
-            return 0
         if self.build is None:
             raise SystemExit("run.py --worker: for run.py itself; its standard input must hold requests")
         self._leave_record(self.build)
@@ -213,34 +214,38 @@ class Interruption:
 
 
 class Lifeline:
-    """Standard input: requests, until the parent sends Leave, or is gone, which interrupts what is being served."""
+    """Standard input: requests, until the parent is gone, which interrupts what is being served.
+
+    A thread reads; it leaves the lines as they are, since what a second thread allocates has a heap of its own, which
+    would be a part of the peak.
+    """
 
     def __init__(self, interruption: Interruption) -> None:
-        self.interruption = interruption
-        self.orphaned = False
-        self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self.interruption, self._held = interruption, True
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def requests(self) -> Iterator[Request]:
-        """Each in its turn; waits for the next one."""
-        while (request := self._requests.get()) is not None:
-            yield request
+        """Each in its turn; waits for the next one. Ends where the parent is gone."""
+        while (line := self._lines.get()) is not None:
+            try:
+                yield decode(line)
+            except ProtocolError as error:  # of a parent that has not heeded the greeting
+                raise SystemExit(str(error)) from error
+
+    def let_go(self) -> None:
+        """From here on its end means nothing."""
+        self._held = False
 
     def _read(self) -> None:
         # A reader of its own: Python's standard input stays for nobody.
         with open(0, "rb", closefd=False) as lines:
             for line in lines:
-                try:
-                    request = decode(line)
-                except ProtocolError as error:  # of a parent that has not heeded the greeting
-                    VOICE.say(str(error))
-                    os._exit(2)
-                if isinstance(request.body, Leave):
-                    self._requests.put(None)
-                    return
-                self._requests.put(request)
-        self.orphaned = self.interruption.orphaned = True
-        self._requests.put(None)
+                self._lines.put(line)
+        if not self._held:
+            return
+        self.interruption.orphaned = True
+        self._lines.put(None)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(LAST_WORDS_SECONDS)
         os._exit(1)  # stuck in a compiler, say: nobody waits for this process
