@@ -208,7 +208,8 @@ class Interruption:
     def _interrupt(self, number: int, _: object) -> None:
         if self.reason is not None:
             return
-        self.reason = GONE if self.orphaned else f"interrupted by {signal.Signals(number).name}"
+        gone = self.orphaned and number == signal.SIGTERM  # which the lifeline sends
+        self.reason = GONE if gone else f"interrupted by {signal.Signals(number).name}"
         if self._open:
             raise KeyboardInterrupt(self.reason)
 
