@@ -134,12 +134,11 @@ def test_a_side_whose_loss_is_not_finite_has_diverged_with_the_step(tmp_path):
 
 def test_what_a_comparison_says_whose_sides_did_not_both_end():
     nan, failed = RunEnded("diverged", "loss is nan at step 3"), RunEnded("failed", "why")
-    assert parity.unfinished({"torch": nan, "jax": nan}, 2).status == "diverged"
-    ended = parity.unfinished({"jax": nan}, 2)
-    assert ended.status == "failed"
-    assert "differ" in str(ended)
-    assert "jax: loss is nan at step 3" in str(ended)
-    assert str(parity.unfinished({"torch": failed}, 2)) == "torch: why"
+    assert parity.unfinished({"torch": nan, "jax": nan}, ("torch", "jax")).status == "diverged"
+    one_sided = parity.unfinished({"jax": nan}, ("torch", "jax"))
+    assert one_sided.status == "diverged"
+    assert str(one_sided) == "jax: loss is nan at step 3; torch reached its end"
+    assert str(parity.unfinished({"torch": failed}, ("torch", "jax"))) == "torch: why; jax reached its end"
 
 
 def test_a_difference_that_is_not_finite_is_said_so_before_and_after_a_file(sides, tmp_path):

@@ -8,7 +8,7 @@ random numbers differ: the networks are built at dropout 0.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,8 @@ def run(context: Context) -> None:
 def certify(context: Context, settings: Settings, recorded: bool) -> dict[str, Any]:
     """Has both frameworks trace what they compute, compares that, and writes the certificate.
 
-    recorded: whether the run's own framework's worker stands for the run. Raises RunEnded where one does not reach its
-    end, or where one diverged and the other did not.
+    recorded: whether the run's own framework's worker stands for the run. Raises RunEnded where a side does not reach
+    its end.
     """
     model = {**context.build.model, "dropout": 0.0}  # random numbers differ between frameworks
     own = context.build.framework
@@ -74,7 +74,7 @@ def certify(context: Context, settings: Settings, recorded: bool) -> dict[str, A
             except RunEnded as error:
                 ended[name] = error
         if ended:
-            raise unfinished(ended, len(workers))
+            raise unfinished(ended, list(workers))
         return _compared(context, settings, paths)
 
 
@@ -132,13 +132,12 @@ def _compared(context: Context, settings: Settings, paths: Mapping[str, Path]) -
     return made
 
 
-def unfinished(ended: Mapping[str, RunEnded], sides: int) -> RunEnded:
+def unfinished(ended: Mapping[str, RunEnded], sides: Collection[str]) -> RunEnded:
     """The end of a comparison of which some `sides` did not reach their own."""
-    said = "; ".join(f"{name}: {error}" for name, error in ended.items())
-    if len(ended) < sides and {error.status for error in ended.values()} == {"diverged"}:
-        return RunEnded("failed", f"the frameworks differ: one diverged and the other did not; {said}")
+    said = [f"{name}: {error}" for name, error in ended.items()]
+    said += [f"{name} reached its end" for name in sides if name not in ended]
     first = next(iter(ended.values()))
-    return RunEnded(first.status, said, first.trace)
+    return RunEnded(first.status, "; ".join(said), first.trace)
 
 
 def _versions(context: Context) -> dict[str, str]:

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any
 
 from bench import memory
-from bench.finite import Finite
 from bench.framework import Adapter, Handle, Recompiled, Trainer
 from bench.measure import stopwatch
 from bench.training import hold_limit, train_task
+from bench.watch import Watch
 from bench.workers import protocol
 from bench.workers.building import Building, LoadAdapter, Parts
 from bench.workers.protocol import Build, Built, Done, Epoch, MemoryNow, Refused, Timed, Trained
@@ -90,8 +90,8 @@ class Station:
     def _first_call(self, phase: str) -> float:
         trainer, trains = self.parts.trainer, phase == "train_step"
         if phase not in self._phases:
-            finite = Finite(trainer, phase, BATCHES_IN_TURN)
-            self._phases[phase] = _Phase(trainer, phase, self._calls(phase), finite)
+            watch = Watch(trainer, phase, BATCHES_IN_TURN)
+            self._phases[phase] = _Phase(trainer, phase, self._calls(phase), watch)
         ahead = partial(memory.compile_ahead, trainer, self._turns()[0]) if trains else _nothing
         seconds = self._phases[phase].first_call(ahead)
         if trains:
@@ -163,26 +163,26 @@ class Station:
 class _Phase:
     """The calls of one phase and what is known of their results; seconds come from the stopwatch."""
 
-    def __init__(self, trainer: Trainer, name: str, calls: stopwatch.Calls, finite: Finite) -> None:
-        self.trainer, self.name, self.calls, self.finite = trainer, name, calls, finite
+    def __init__(self, trainer: Trainer, name: str, calls: stopwatch.Calls, watch: Watch) -> None:
+        self.trainer, self.name, self.calls, self.watch = trainer, name, calls, watch
 
     def first_call(self, ahead: Callable[[], Any]) -> float:
-        return stopwatch.first_call(self.trainer, self.calls, self.finite.keep, ahead)
+        return stopwatch.first_call(self.trainer, self.calls, self.watch.keep, ahead)
 
     def warm_up(self, calls: int) -> None:
-        stopwatch.warm_up(self.trainer, self.calls, self.finite.keep, calls)
-        self.finite.look()
+        stopwatch.warm_up(self.trainer, self.calls, self.watch.keep, calls)
+        self.watch.look()
 
     def single_calls(self, calls: int, seconds: float) -> list[float]:
         with self._named():
-            samples = stopwatch.single_calls(self.trainer, self.calls, self.finite.keep, calls, seconds)
-        self.finite.look()
+            samples = stopwatch.single_calls(self.trainer, self.calls, self.watch.keep, calls, seconds)
+        self.watch.look()
         return samples
 
     def calls_in_a_row(self, calls: int) -> float:
         with self._named():
-            seconds = stopwatch.calls_in_a_row(self.trainer, self.calls, self.finite.keep, calls)
-        self.finite.look()
+            seconds = stopwatch.calls_in_a_row(self.trainer, self.calls, self.watch.keep, calls)
+        self.watch.look()
         return seconds
 
     @contextmanager
