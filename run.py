@@ -83,6 +83,7 @@ class Session:
         from omegaconf.errors import OmegaConfBaseException
 
         from bench.launch import Outcome, launch, title
+        from bench.screen import CLOSED
         from bench.summary import headline, of_run
         from bench.sweeps import number
         from datasets.progress import VOICE
@@ -93,6 +94,8 @@ class Session:
             config = OmegaConf.to_container(composed, resolve=True)
             outcome = launch(config, ROOT)
             print(of_run(outcome), flush=True)
+        except BrokenPipeError as gone:  # Hydra would run the other jobs, for nobody
+            raise SystemExit(CLOSED) from gone
         except (ValueError, OmegaConfBaseException) as error:
             if self.tracebacks or config.get("debug") is True:
                 traceback.print_exc()
