@@ -6,6 +6,7 @@ Not covered: how a bar looks.
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import tarfile
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import CONF, composed, joined, status_of, tiny_run
+from commands import CONF, NUMPY_WORKER, composed, joined, status_of, tiny_run
 from local_worker import LocalWorker
 from numpy_framework import Clock, NumpyTrainer, small_data
 from test_timing import settings as timing_settings
@@ -29,6 +30,9 @@ from bench.summary import of_run, of_sweep
 from bench.tasks import registry
 from bench.tasks import time as timing
 from bench.training import train_task
+from bench.workers.children import Child
+from bench.workers.protocol import Train
+from bench.workers.remote import Remote
 from datasets import progress
 from datasets.files.archives import Archive, unpack
 from datasets.progress import QUIET_SECONDS, WIDTH, Counter, Voice, duration, items, wrapped
@@ -363,3 +367,34 @@ def test_nothing_but_the_voice_prints_to_stderr_while_something_runs():
             assert "tqdm" not in text, path
             assert "sys.stderr" not in text, path
     assert sys.modules["bench.training"].Counter is Counter
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such terminals")
+def test_a_worker_on_a_terminal_shows_its_bar(tmp_path):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    own, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    child = Child(NUMPY_WORKER, {**os.environ, "OMP_NUM_THREADS": "1"}, stderr=its)
+    os.close(its)
+    worker = Remote(child)
+    for body in (tiny_run(tmp_path).request(), Train(epochs=1, steps=4)):
+        worker.ask(body)
+    worker.leave()
+    shown = b""
+    while part := read_terminal(own):
+        shown += part
+    assert child.wait(60).returncode == 0
+    os.close(own)
+    assert b"4/4 [" in shown
+    assert b"begins on" not in shown
+
+
+def read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # as Linux says that the other end is closed
+        return b""

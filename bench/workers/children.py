@@ -63,7 +63,7 @@ class Child:
         variables: Mapping[str, str],
         *,
         cwd: Path | None = None,
-        stderr: IO[Any] | None = None,
+        stderr: IO[Any] | int | None = None,
         own_session: bool = False,
         files: Sequence[int] = (),
     ) -> None:

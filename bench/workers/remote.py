@@ -96,7 +96,7 @@ class Remote:
         return bool(self._pending)
 
     def leave(self) -> None:
-        """The worker may go."""
+        """The worker may go; what it has not begun, or not ended, is of no use any more."""
         self.child.send(encode(Request(self._count + 1, Leave())))
         self.child.hang_up()
 
