@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 
 from bench import records
 from bench.check import check
-from bench.runs.job import Run
+from bench.runs.job import title
+from bench.runs.run import Run
 from datasets import registry
 from datasets.data import Description
 
@@ -72,7 +73,7 @@ def tiny_run(folder: Path, *words: str, device: str = "cpu", worker: Sequence[st
     checked = replace(check(config), device=device, threads=1)
     machine = {"cpu": "any", "cores": 1, "logical_cores": 1, "gpu": None}
     record = records.new_record(config, machine=machine, device=device, threads=1)
-    return Run(config, checked, ROOT, record, worker)
+    return Run(config, checked, ROOT, record, title(config), worker)
 
 
 def status_of(run: Run) -> str:

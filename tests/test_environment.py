@@ -20,8 +20,10 @@ from bench.cells import cells
 from bench.certificate import certificate_key
 from bench.environment import environment
 from bench.runs import job
+from bench.runs import run as runs
 from bench.variables import OURS, REFUSED, kind, refuse, stated
-from bench.workers.protocol import PROTOCOL, Greeting, decode, encode
+from bench.workers.lines import decode, encode
+from bench.workers.protocol import PROTOCOL, Greeting
 
 KINDS = {
     "refused": "JAX_DISABLE_JIT TORCHDYNAMO_DISABLE TORCH_COMPILE_DISABLE PYTORCH_JIT TRITON_INTERPRET",
@@ -190,7 +192,7 @@ def test_both_sides_of_a_certificate_and_its_run_get_and_state_the_same_variable
         monkeypatch.setenv(name, value)
     (tmp_path / "seen").mkdir()
     script = LISTENER.format(greeting=encode(Greeting(PROTOCOL, "/tree")), folder=str(tmp_path / "seen"))
-    monkeypatch.setattr(job, "worker_command", lambda tree: [sys.executable, "-c", script])
+    monkeypatch.setattr(runs, "worker_command", lambda tree: [sys.executable, "-c", script])
     outcome = job.launch(composed(*TINY, *EAGER, f"results_dir={tmp_path / 'results'}"), ROOT)
     seen = [json.loads(path.read_text()) for path in (tmp_path / "seen").iterdir()]
     assert len(seen) == 3

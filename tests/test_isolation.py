@@ -40,8 +40,8 @@ def test_the_parent_of_a_whole_run_imports_no_framework(tmp_path):
     code = f"""
 import sys
 import run
-from bench.runs import job
-job.worker_command = lambda tree: [sys.executable, "-c", "raise SystemExit(3)"]
+from bench.runs import run as runs
+runs.worker_command = lambda tree: [sys.executable, "-c", "raise SystemExit(3)"]
 status = run.main({[*TINY, *EAGER]!r})
 print(status, [name for name in {PACKAGES!r} if name in sys.modules])
 """

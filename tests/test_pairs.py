@@ -18,7 +18,7 @@ from bench.check import Checked, model_options
 from bench.framework import ModelSpec, OptimiserSpec
 from bench.records import new_record
 from bench.runs import certify
-from bench.runs.job import Run
+from bench.runs.run import Run
 from bench.tasks import parity
 from bench.tasks import registry as tasks
 from bench.tracking import Tracker
@@ -116,7 +116,7 @@ def test_a_certificate_is_for_its_kind_of_data(pairs, tmp_path):
     for description in kinds:
         options = model_options(config["model"], description, 32)
         checked = Checked(description, tasks.settings(config["task"]), options, 1, "cpu", 32)
-        context = Run(config, checked, ROOT, new_record(config)).context(Tracker(config["wandb"], tmp_path))
+        context = Run(config, checked, ROOT, new_record(config), "").context(Tracker(config["wandb"], tmp_path))
         keys.append(parity.key(context, certify.comparison(context)))
     assert keys[0] == keys[3]
     assert len(set(keys)) == 3

@@ -24,11 +24,13 @@ from bench import records
 from bench.choices import choices
 from bench.files import RecordError
 from bench.runs import job
+from bench.runs import run as runs
 from bench.runs.interrupts import held_back
 from bench.runs.job import Outcome
 from bench.summary import of_run
 from bench.workers.children import Child, Ending
-from bench.workers.protocol import Build, Request, encode
+from bench.workers.lines import encode
+from bench.workers.protocol import Build, Request
 from run import Session
 
 SHORT = ["task.batch_size=64", "threads=1"]  # two threads wait for each other where tests share the cores
@@ -235,8 +237,8 @@ def test_a_record_that_cannot_be_written_is_a_failed_run_and_no_refusal(tmp_path
     def full(record, folder):
         raise RecordError("the disk is full")
 
-    monkeypatch.setattr(job, "worker_command", lambda tree: [sys.executable, "-c", "raise SystemExit(1)"])
-    monkeypatch.setattr(job, "write_record", full)
+    monkeypatch.setattr(runs, "worker_command", lambda tree: [sys.executable, "-c", "raise SystemExit(1)"])
+    monkeypatch.setattr(runs, "write_record", full)
     session = Session(["-m"])
     session.sweep = True
     for seed in range(2):  # the first one does not stop the sweep

@@ -21,6 +21,7 @@ from bench import records
 from bench.framework import OptimiserSpec
 from bench.workers import remote
 from bench.workers.children import Child
+from bench.workers.lines import ProtocolError, decode, encode
 from bench.workers.observations import completed
 from bench.workers.protocol import (
     PROTOCOL,
@@ -32,7 +33,6 @@ from bench.workers.protocol import (
     Greeting,
     Memory,
     Notice,
-    ProtocolError,
     Refused,
     Request,
     Result,
@@ -44,8 +44,6 @@ from bench.workers.protocol import (
     Trace,
     Train,
     WarmUp,
-    decode,
-    encode,
 )
 from bench.workers.remote import Crew, Remote, RunEnded
 

@@ -1,39 +1,22 @@
-"""One run: check it, find or make its certificate, let its task ask workers, and see that a record stays.
+"""One configuration -> its outcome: checked, run unless it is done, and a record of it.
 
-This process owns the record and writes it, however the run ends: well, by an error that a worker tells of, by a
-worker's death, by Ctrl-C. Only where this process itself is killed the worker writes it (bench/workers/worker.py). No
-framework is imported here, and no task is known by name.
+No framework is imported here. The run itself is bench/runs/run.py.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from bench import certificate, machine
+from bench import machine
 from bench.check import Checked, check
-from bench.choices import choices
-from bench.environment import environment
 from bench.files import RecordError
-from bench.plan import plan
-from bench.records import find_done, new_record, read_record, set_status, write_record
-from bench.runs import certify
-from bench.runs.interrupts import held_back
-from bench.schema import OWN, validate_own
-from bench.tasks import registry
-from bench.tasks.context import Context
-from bench.tracking import Tracker
+from bench.records import find_done, new_record, read_record
+from bench.runs.run import Run
 from bench.variables import stated
-from bench.workers.observations import completed
-from bench.workers.protocol import Build
-from bench.workers.remote import Crew, Remote, RunEnded
 from datasets.progress import VOICE
 
 Config = dict[str, Any]
@@ -87,15 +70,10 @@ def launch(config: Config, root: Path) -> Outcome:
         if done is not None:
             return Outcome(title(config), "skipped", "done before", done, read_record(done))
     try:
-        record = Run(config, checked, root, record).record_of_all()
+        record = Run(config, checked, root, record, title(config)).record_of_all()
     except RecordError as error:  # the folder took files when the run began: a full disk, say
         return Outcome(title(config), "failed", str(error), None)
     return Outcome(title(config), record["status"], record["message"], folder / f"{record['id']}.json", record)
-
-
-def worker_command(tree: Path, interpreter: str = sys.executable) -> list[str]:
-    """What starts a worker of a tree."""
-    return [interpreter, str(tree / "run.py"), "--worker"]
 
 
 def _data(checked: Checked) -> dict[str, Any]:
@@ -105,176 +83,3 @@ def _data(checked: Checked) -> dict[str, Any]:
     assert description.counts is not None  # registry.prepare has found them
     origin = {name: getattr(description, name) for name in ("protocol", "selects_on_test", "generated")}
     return {**sizes, **{split: description.counts[split] for split in ("train", "validation", "test")}, **origin}
-
-
-class Run:
-    """One configuration on its way; the record is filled as it goes. command: starts a worker; None: this tree's."""
-
-    def __init__(
-        self,
-        config: Config,
-        checked: Checked,
-        root: Path,
-        record: dict[str, Any],
-        command: Sequence[str] | None = None,
-    ) -> None:
-        self.config, self.checked, self.root, self.record = config, checked, root, record
-        self.command = worker_command(root) if command is None else command
-        self.folder = Path(config["results_dir"]).resolve()
-        self.frameworks = self._frameworks()
-        self.task = registry.find(config["task"]["name"])
-        self.crew = Crew()
-        self.recorded: Remote | None = None  # the worker whose measurements are the record's
-        self.started = False
-
-    def record_of_all(self) -> dict[str, Any]:
-        """Runs, and writes the record. RecordError where it cannot be written; ValueError for the user, before work."""
-        with Tracker(self.config["wandb"], self.folder) as tracker:
-            try:
-                status, message = self._attempt(tracker)
-            except KeyboardInterrupt:
-                status, message = self._interrupted()
-            with held_back():
-                if self.recorded is not None:
-                    self.record = completed(self.record, self.recorded.seen)
-                status, message = self._owned(status, message)
-                set_status(self.record, status, message)
-                path = write_record(self.record, self.folder)
-            try:
-                self.crew.leave()
-                with VOICE.during("waiting for W&B"):
-                    notes = tracker.finish(self.record, path, self._results())
-                if notes:
-                    self.record["notes"] += notes
-                    write_record(self.record, self.folder)
-            except KeyboardInterrupt:  # all is done; who started this run knows of it
-                self.crew.kill()
-        return read_record(path)
-
-    def _owned(self, status: str, message: str | None) -> tuple[str, str | None]:
-        """What the task has written of its own is as it has said, or it is left out and the run has failed."""
-        problems = validate_own(self.record.get(OWN, {}), self.task.sections) if OWN in self.record else []
-        if not problems:
-            return status, message
-        self.record.pop(OWN)
-        said = f"the task's own part of the record is not as it has said: {'; '.join(problems)}"
-        return ("failed", said) if status == "ok" else (status, f"{message}; {said}")
-
-    def context(self, tracker: Tracker) -> Context:
-        """What the task works with."""
-        options = self.checked.options
-        sizes = {name: getattr(options, name) for name in ("d_input", "d_output", "padded", "documents")}
-        return Context(
-            settings=self.checked.settings,
-            config=self.config,
-            sizes={**sizes, "length": self.checked.length},
-            frameworks=self.frameworks,
-            build=self.request(),
-            record=self.record,
-            root=self.root,
-            results_dir=self.folder,
-            start=self._start,
-            begin=self._begin,
-            on_epoch=lambda entry: tracker.log(entry["step"], entry),
-        )
-
-    def _attempt(self, tracker: Tracker) -> tuple[str, str | None]:
-        """Certificate and task; status and message of the record. KeyboardInterrupt passes."""
-        context = self.context(tracker)
-        try:
-            if self.task.certified and self.config["certificate"] != "skip":
-                self._certify(context)
-            with VOICE.during("waiting for W&B"):
-                tracker.start(self.config, self.record["id"])
-            self.task.run(context)
-        except RunEnded as ended:
-            if ended.trace is not None:
-                self.record["notes"].append(f"traceback: {ended.trace}")
-            return ended.status, str(ended)
-        except Exception as error:
-            if isinstance(error, ValueError) and not self.started:
-                raise  # the user's to mend
-            self.record["notes"].append(f"traceback: {traceback.format_exc()}")
-            if self.config["debug"]:
-                traceback.print_exc()
-            return "failed", str(error).strip() or type(error).__name__
-        return "ok", None
-
-    def _certify(self, context: Context) -> None:
-        """The certificate, made by a crew that is gone before anything is timed."""
-        found, note = certify.provide(context)
-        self.crew.leave()
-        self.record["certificate"] = certificate.for_record(found)
-        if note is not None:
-            context.note(note)
-            VOICE.say(f"note: {note}")
-
-    def _interrupted(self) -> tuple[str, str]:
-        """Ctrl-C: what the workers still say, and then status and message."""
-        error = self.crew.interrupt()
-        if self.recorded is None:
-            return "interrupted", "interrupted before the run began"
-        if error is not None and error.kind == "interrupted":
-            return "interrupted", error.message
-        return "interrupted", "interrupted (Ctrl-C, or kill)"
-
-    def _frameworks(self) -> dict[str, Config]:
-        """The chosen framework, as it is set, and the one that a certificate compares it with."""
-        own = self.config["framework"]
-        conf = self.root / "conf"
-        partner = next(name for name in choices(conf, "framework") if name != own["name"])
-        other = OmegaConf.to_container(OmegaConf.load(conf / "framework" / f"{partner}.yaml"))
-        assert isinstance(other, dict)
-        return {own["name"]: own, partner: {str(name): value for name, value in other.items()}}
-
-    def request(self) -> Build:
-        """What the run is about, as a worker is told."""
-        config, settings = self.config, self.checked.settings
-        return Build(
-            framework=config["framework"]["name"],
-            compile=config["framework"]["compile"],
-            precision=config["precision"],
-            device=self.checked.device,  # what hardware=auto means is decided here
-            threads=self.checked.threads,
-            seed=config["seed"],
-            model=config["model"],
-            dataset=config["dataset"],
-            data_dir=config["data_dir"],
-            batch_size=settings.batch_size,
-            length=settings.length,
-            optimiser=settings.optimiser_spec,
-            title=title(config),
-            debug=config["debug"],
-        )
-
-    def _start(self, build: Build, *, recorded: bool = False, on_notice: Any = None) -> Remote:
-        own = self.frameworks[build.framework]
-        others = [framework for name, framework in self.frameworks.items() if name != build.framework]
-        strangers = {package for framework in others for package in framework["packages"]} - set(own["packages"])
-        build = replace(build, strangers=sorted(strangers))
-        if recorded:
-            build = replace(build, record=self.record, results_dir=str(self.folder))
-        cache = self.config["compile_cache"]
-        variables = environment(build.threads, build.device, build.precision, os.environ, cache)
-        self.started = True
-        worker = self.crew.start(self.command, variables, build.framework, on_notice)
-        if recorded:
-            self.recorded = worker
-        worker.send(build)
-        return worker
-
-    def _begin(self, worker: Remote) -> None:
-        with VOICE.during("importing the framework, loading the data and building the model"):
-            worker.receive()
-        if worker is self.recorded:
-            record = completed(self.record, worker.seen)
-            work = self.task.work(self.checked.settings, (self.checked.description.counts or {})["train"])
-            VOICE.report(plan(record, work))
-
-    def _results(self) -> list[dict[str, Any]]:
-        """The results table that W&B shows; none is made for a run that nobody tracks."""
-        if self.config["wandb"]["mode"] == "disabled":
-            return []
-        from bench.table import result_rows  # here, after the measuring, because it loads pandas
-
-        return result_rows(self.record)

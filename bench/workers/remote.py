@@ -13,18 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.workers.children import Child, Ending, end_all
+from bench.workers.lines import decode, encode
 from bench.workers.observations import Observations
-from bench.workers.protocol import (
-    PROTOCOL,
-    Error,
-    Greeting,
-    Leave,
-    Notice,
-    Refused,
-    Request,
-    decode,
-    encode,
-)
+from bench.workers.protocol import PROTOCOL, Error, Greeting, Leave, Notice, Refused, Request
 
 GRACE_SECONDS = 60.0  # for an interrupted worker to say what it has measured
 LEAVE_SECONDS = 60.0  # for one that has nothing left to do

@@ -26,6 +26,7 @@ from bench.files import RecordError
 from bench.framework import Diverged
 from bench.records import set_status, write_record
 from bench.workers.building import LoadAdapter
+from bench.workers.lines import ProtocolError, decode, encode
 from bench.workers.observations import Observations, completed
 from bench.workers.protocol import (
     PROTOCOL,
@@ -35,13 +36,10 @@ from bench.workers.protocol import (
     Greeting,
     Leave,
     Notice,
-    ProtocolError,
     Refused,
     Request,
     Result,
     WarmUp,
-    decode,
-    encode,
 )
 from bench.workers.station import Station
 from datasets.progress import VOICE
