@@ -17,8 +17,9 @@ from commands import composed
 from omegaconf import OmegaConf
 from test_table import record
 
-from bench import launch, records, screen
-from bench.launch import Outcome
+from bench import records, screen
+from bench.runs import job
+from bench.runs.job import Outcome
 from run import Session
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -237,7 +238,7 @@ def test_text_is_read_and_written_in_a_stated_encoding(path):
 def test_a_sweep_whose_reader_is_gone_ends_with_the_job_and_its_record(monkeypatch, tmp_path):
     """Hydra keeps an Exception until all jobs have run; in the pipe of another process nobody would read them."""
     outcome = Outcome("s4 torch digits train", "ok", None, tmp_path / "record.json")
-    monkeypatch.setattr(launch, "launch", lambda config, root: outcome)
+    monkeypatch.setattr(job, "launch", lambda config, root: outcome)
     read, write = os.pipe()
     os.close(read)
     with open(write, "w", encoding="utf-8", buffering=1) as gone:
