@@ -21,7 +21,7 @@ Metrics = Any  # handle of (loss, correct): two scalars on the device
 
 
 class Diverged(RuntimeError):
-    """The loss or the logits became NaN or infinite; the message says at which step."""
+    """The loss became NaN or infinite; the message says at which step."""
 
 
 class Recompiled(RuntimeError):

@@ -3,7 +3,7 @@
 Measured: the first call on its own (compilation is in it); rounds of K calls back to back with one wait at
 the end (the headline: seconds a call); single calls, each waited for (the spread). Garbage collection is off
 while the clock runs, and a compilation inside the timed part is an error. Several batches, on the device
-beforehand, take turns. Not measured: loading and moving data, accuracy; what is not finite (bench/finite.py). The two
+beforehand, take turns. Not measured: loading and moving data, accuracy; what is not finite (bench/watch.py). The two
 kinds of sample answer different questions; do not mix them.
 """
 
@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from bench.finite import Finite
 from bench.framework import Handle, Recompiled, Trainer
 from bench.memory import PeakMeter, compile_ahead
 from bench.statistics import summary
+from bench.watch import Watch
 from datasets.batches import epoch_order, fit_length
 from datasets.progress import LEAST_SECONDS, Counter, duration
 
@@ -133,18 +133,18 @@ def _time_phase(
     steady: Callable[[], None],
 ) -> None:
     steps, rounds = int(settings["steps"]), int(settings["rounds"])
-    finite = Finite(trainer, phase, BATCHES_IN_TURN)
+    watch = Watch(trainer, phase, BATCHES_IN_TURN)
     begin = time.perf_counter()
     with bar.voice.during(f"compiling {phase}"):
         ahead()
-        first_seconds = time.perf_counter() - begin + _waited(trainer, calls, 1, finite)
+        first_seconds = time.perf_counter() - begin + _waited(trainer, calls, 1, watch)
     deadline += first_seconds
     begin = time.perf_counter()
     timing["first_call_seconds"][phase] = first_seconds
     steady()
     for _ in range(int(settings["warmup"])):
-        _waited(trainer, calls, 1, finite)
-    finite.look()
+        _waited(trainer, calls, 1, watch)
+    watch.look()
 
     compiled = trainer.compilations()
     singles: list[float] = []
@@ -152,10 +152,10 @@ def _time_phase(
         started = time.perf_counter()
         single_until = started + SINGLE_SHARE * max(0.0, deadline - started)
         while len(singles) < max(1, int(settings["single_steps"])):
-            singles.append(_waited(trainer, calls, 1, finite))
+            singles.append(_waited(trainer, calls, 1, watch))
             if time.perf_counter() > single_until and len(singles) >= 2:
                 break
-    finite.look()
+    watch.look()
     _no_compilation(trainer, phase, compiled)
     if len(singles) < int(settings["single_steps"]):
         short = f"{len(singles)} single steps instead of {settings['single_steps']}"
@@ -172,8 +172,8 @@ def _time_phase(
     for number in range(rounds):
         # Where a round takes a minute, the thread that says so wakes in it; lines of shorter ones stand between them.
         with bar.voice.during(f"{phase}: round {number + 1} of {rounds}"), _collector_off():
-            samples.append(_waited(trainer, calls, count, finite) / count)
-        finite.look()
+            samples.append(_waited(trainer, calls, count, watch) / count)
+        watch.look()
         _no_compilation(trainer, phase, compiled)
         timing[f"{phase}_seconds"] = {
             **summary(samples),
@@ -197,9 +197,9 @@ def _time_phase(
         timing["compile_seconds"] = summary([max(0.0, first_seconds - median)])
 
 
-def _waited(trainer: Trainer, calls: Iterator[Callable[[], Handle]], count: int, finite: Finite) -> float:
-    """Seconds of `count` calls back to back, with one wait at the end; `finite` keeps what they give."""
-    keep = finite.keep
+def _waited(trainer: Trainer, calls: Iterator[Callable[[], Handle]], count: int, watch: Watch) -> float:
+    """Seconds of `count` calls back to back, with one wait at the end; `watch` keeps what they give."""
+    keep = watch.keep
     begin = time.perf_counter()
     for _ in range(count):
         handle = next(calls)()

@@ -321,19 +321,19 @@ def test_a_timed_run_that_diverges_says_so_in_its_record_and_is_no_measurement(t
 
 
 @pytest.mark.usefixtures("settings_as_before")
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("framework", test_adapters.FRAMEWORKS)
-def test_both_frameworks_tell_a_network_that_is_nan(framework, precision):
+@pytest.mark.parametrize("precision, phases", [("fp32", PHASES), ("bf16", ("forward",))])
+def test_both_frameworks_tell_a_network_that_is_nan(framework, precision, phases):
     data = small_data(channels=test_adapters.CHANNELS, length=test_adapters.LENGTH, classes=test_adapters.CLASSES)
-    for phase in PHASES:
-        trainer = test_adapters.build(framework, optimiser=OptimiserSpec(rate=1e-3), precision=precision)
-        settings = {**SETTINGS, "phases": [phase], "warmup": 0, "rounds": 2, "single_steps": 1, "budget_seconds": 1}
-        words = dict(seed=0, operations=None, baseline_bytes=0, progress=False)
-        result = {}
-        time_task(trainer, data, settings, result, **words)
-        assert len(result["timing"][f"{phase}_seconds"]["samples"]) == 2
-        state = trainer.state()
-        state["decoder.bias"] = state["decoder.bias"] * np.nan
+    settings = {**SETTINGS, "warmup": 0, "steps": 2, "rounds": 2, "single_steps": 1}
+    words = dict(seed=0, operations=None, baseline_bytes=0, progress=False)
+    trainer = test_adapters.build(framework, optimiser=OptimiserSpec(rate=1e-3), precision=precision)
+    result = {}
+    time_task(trainer, data, {**settings, "phases": phases}, result, **words)
+    assert all(result["timing"][f"{phase}_seconds"]["median"] > 0 for phase in phases)
+    state = trainer.state()
+    state["decoder.bias"] = state["decoder.bias"] * np.nan
+    for phase in phases:
         trainer.restore(state)
         with pytest.raises(Diverged, match=f"{phase}: (loss is nan|logits are not finite) at step 1:"):
-            time_task(trainer, data, settings, {}, **words)
+            time_task(trainer, data, {**settings, "phases": [phase]}, {}, **words)

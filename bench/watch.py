@@ -14,7 +14,7 @@ import numpy as np
 from bench.framework import Diverged, Handle, Trainer
 
 
-class Finite:
+class Watch:
     """The handles of one phase's calls. last: how many calls' logits are looked at; of a train step, all losses are."""
 
     def __init__(self, trainer: Trainer, phase: str, last: int) -> None:
