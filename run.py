@@ -132,6 +132,7 @@ class Session:
         from omegaconf.errors import OmegaConfBaseException
 
         from bench.launch import Outcome, launch, title
+        from bench.screen import CLOSED
         from bench.summary import headline, of_run
         from datasets.progress import VOICE
 
@@ -143,6 +144,8 @@ class Session:
             if outcome.path is not None and Path.cwd() != self.folder:  # hydra.job.chdir
                 outcome = replace(outcome, path=outcome.path.absolute())
             print(of_run(outcome), flush=True)
+        except BrokenPipeError as gone:  # Hydra would run the other jobs, for nobody
+            raise SystemExit(CLOSED) from gone
         except (ValueError, OmegaConfBaseException) as error:
             if self.tracebacks or config.get("debug") is True:
                 traceback.print_exc()

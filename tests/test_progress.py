@@ -6,7 +6,10 @@ Not covered: how a bar looks.
 from __future__ import annotations
 
 import io
+import json
+import os
 import re
+import subprocess
 import sys
 import tarfile
 import threading
@@ -15,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import CONF, composed, joined, tiny_job, work
+from commands import CONF, NUMPY_WORKER, composed, joined, tiny_job, work
 from numpy_framework import Clock, NumpyTrainer, small_data
 from test_timing import SETTINGS as TIMING
 from test_training import SETTINGS as TRAINING
@@ -356,3 +359,35 @@ def test_nothing_but_the_voice_prints_to_stderr_while_something_runs():
             assert "tqdm" not in text, path
             assert "sys.stderr" not in text, path
     assert sys.modules["bench.training"].Counter is Counter
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such terminals")
+def test_a_worker_on_a_terminal_shows_its_bar(tmp_path):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    own, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    job = json.dumps(tiny_job(tmp_path, "task.steps=4")).encode() + b"\n"
+    with subprocess.Popen(
+        NUMPY_WORKER, stdin=subprocess.PIPE, stderr=its, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    ) as worker:
+        os.close(its)
+        worker.stdin.write(job)
+        worker.stdin.flush()
+        shown = b""
+        while part := read_terminal(own):
+            shown += part
+        assert worker.wait(60) == 0
+    os.close(own)
+    assert b"4/4 [" in shown
+    assert b"begins on" not in shown
+
+
+def read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # as Linux says that the other end is closed
+        return b""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from commands import CONF, EAGER, TINY, WORKER, composed, run, start, tiny_job, work
+from commands import CONF, EAGER, TINY, WORKER, composed, joined, run, start, tiny_job, work
 from omegaconf import OmegaConf
 
 from bench import launch, records
@@ -214,7 +214,7 @@ def test_a_worker_that_cannot_write_its_record_says_why_in_one_line(tmp_path, ca
     (tmp_path / "file").touch()
     ending = work(tiny_job(tmp_path / "unused", results_dir=str(tmp_path / "file" / "results")))
     assert ending.returncode == 1
-    said = capfd.readouterr().err
+    said = joined(capfd.readouterr().err)
     assert "Traceback" not in said
     assert "results folder" in said.splitlines()[-1]
     assert "is a file" in said

@@ -13,9 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import composed
+from omegaconf import OmegaConf
 from test_table import record
 
-from bench import records, screen
+from bench import launch, records, screen
+from bench.launch import Outcome
+from run import Session
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([ROOT / "run.py", *(p for name in ("bench", "datasets", "ssm") for p in (ROOT / name).rglob("*.py"))])
@@ -224,3 +228,22 @@ def test_the_finder_sees_what_it_must(source, found):
 @pytest.mark.parametrize("path", [*SOURCES, *MODELS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_text_is_read_and_written_in_a_stated_encoding(path):
     assert list(calls_without_encoding(path.read_text(encoding="utf-8"))) == []
+
+
+# --- a sweep whose reader has gone
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise")
+def test_a_sweep_whose_reader_is_gone_ends_with_the_job_and_its_record(monkeypatch, tmp_path):
+    """Hydra keeps an Exception until all jobs have run; in the pipe of another process nobody would read them."""
+    outcome = Outcome("s4 torch digits train", "ok", None, tmp_path / "record.json")
+    monkeypatch.setattr(launch, "launch", lambda config, root: outcome)
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w", encoding="utf-8", buffering=1) as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        with pytest.raises(SystemExit) as end:
+            Session(["-m"]).job(OmegaConf.create(composed()))
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), write)  # what is left in the buffer
+    assert end.value.code == screen.CLOSED
