@@ -178,7 +178,7 @@ def test_a_job_that_stumbles_over_a_mistake_of_ours_does_not_end_the_sweep(monke
         (["model={a:1}"], "model={a:1}: is not a choice"),
         (["seed=${nope}"], "Interpolation key 'nope' not found"),
         (["s4"], "s4: is neither an option nor a setting; write it as setting=value"),
-        (["~model"], "model: is missing"),
+        (["~model"], "model=None: is missing; choose one of dss, s4, s5"),
         (["model=_network"], "model.name: is missing"),
         (["model.name=null"], "model.name=None: is not a choice of conf/model"),
         (["dataset.name=[a]"], "dataset.name=['a']: is not a choice of conf/dataset"),

@@ -72,7 +72,11 @@ def complaint(config: dict[str, Any], path: str, kind: str, value: object) -> st
         check(config)
     except ValueError as error:
         said, name = str(error), path.rpartition(".")[2]
-        given = [f"{path}: is missing", f"'{name}' is missing"] if value is REMOVED else [f"{name}=", f"{path}."]
+        given = (
+            [f"{path}: is missing", f"{path}=None: is missing", f"'{name}' is missing"]
+            if value is REMOVED
+            else [f"{name}=", f"{path}."]
+        )
         if not any(form in said for form in given):
             return f"{path} ({kind}): the refusal does not name it: {said}"
         if ";" not in said or "\n" in said:
