@@ -26,6 +26,20 @@ from run import Session
 ODD = "model.n=7"  # refused by every model's own check, with its name
 
 
+@pytest.fixture(autouse=True)
+def others_logging(monkeypatch):
+    """Hydra sets logging up anew and closes all handlers: those of the frameworks, which other tests import into this
+    process and no real run.py has, would close pytest's own streams with them.
+    """
+    logger = logging.getLogger()
+    before = (logger.level, list(logger.handlers))
+    monkeypatch.setattr(logging, "_handlerList", [])
+    monkeypatch.setattr(logging, "_handlers", {})
+    yield
+    logger.setLevel(before[0])
+    logger.handlers[:] = before[1]
+
+
 @pytest.fixture
 def command(monkeypatch, tmp_path, capsys):
     """command(*words) -> status, stdout, stderr; the folder that it ran in is empty afterwards."""
@@ -34,8 +48,6 @@ def command(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["run.py"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    logger = logging.getLogger()
-    before = (logger.level, list(logger.handlers))
 
     def command(*words: str) -> tuple[int, str, str]:
         monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
@@ -43,8 +55,7 @@ def command(monkeypatch, tmp_path, capsys):
             status = Session(list(words)).run()
         except SystemExit as end:  # Hydra ends so where it only showed something
             status = end.code or 0
-        logger.setLevel(before[0])
-        logger.handlers[:] = before[1]  # --info speaks through the logger, and would for ever
+        logging.getLogger().handlers.clear()  # --info speaks through the logger, and would for ever
         said = capsys.readouterr()
         assert "Traceback" not in said.err, said.err
         assert list(folder.iterdir()) == []
