@@ -19,6 +19,7 @@ from datasets.archives import Archive
 from datasets.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.data import DataError
 from datasets.images import Sizes
+from datasets.reasons import said
 
 RECORDS = 10_000  # a file
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -52,7 +53,7 @@ def read_file(path: Path) -> np.ndarray:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); check that it is a readable file") from error
+        raise DataError(f"{path}: cannot be read ({said(error)}); check that it is a readable file") from error
     record = 1 + SIZES.channels * SIZES.pixels
     if len(raw) != RECORDS * record:
         raise _damaged(path, f"it has {len(raw)} bytes", f"{RECORDS * record}: {RECORDS} records of {record} bytes")

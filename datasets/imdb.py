@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,10 +32,11 @@ from typing import Any
 
 import numpy as np
 
-from datasets import archives, cache, characters
+from datasets import archives, cache, characters, hidden
 from datasets.archives import Archive
 from datasets.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.data import DataError, Dataset, Description, Split
+from datasets.reasons import said
 from datasets.settings import choice, refuse_unknown, validation_fraction
 from datasets.splits import cut_validation, validation_count
 from datasets.stored import Stored
@@ -50,6 +52,7 @@ ALPHABET = (
     + "\N{EN DASH}\N{RIGHT SINGLE QUOTATION MARK}\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
 )
 _COUNTED = 4096  # the length of the Long Range Arena: a greater one brings no further characters
+_REVIEW = re.compile(r"\d+_\d+\.txt")
 _PARTS, _CLASSES = ("train", "test"), ("neg", "pos")  # a class's place is its number
 _FOLDERS = tuple(f"{part}/{kind}" for part in _PARTS for kind in _CLASSES)
 
@@ -172,12 +175,17 @@ def _make(data_dir: Path, length: int, folder: Path) -> Mapping[str, Any]:
 def _reviews(folder: Path) -> list[Path]:
     """A folder's files in an order that no machine changes; DataError unless all are there."""
     try:
-        names = sorted(os.listdir(folder))
+        names = hidden.own(os.listdir(folder))
     except FileNotFoundError:
         names = []
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error}); make it a folder that can be") from error
-    paths = [folder / name for name in names if name.endswith(".txt") and not name.startswith(".")]
+        raise DataError(f"{folder}: cannot be read ({said(error)}); make it a folder that can be") from error
+    paths = [folder / name for name in names if name.endswith(".txt")]
+    for path in paths:
+        if not _REVIEW.fullmatch(path.name):
+            raise DataError(
+                f"{path}: a review's name is <number>_<rating>.txt; remove what does not belong to {ARCHIVE.file}"
+            )
     if len(paths) != REVIEWS:
         raise DataError(
             f"{folder}: {len(paths)} reviews (*.txt) are there; the published data has {REVIEWS}. Unpack "
@@ -193,7 +201,7 @@ def _texts(paths: Iterator[Path], digest: Any) -> Iterator[str]:
         try:
             raw = path.read_bytes()
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error}); {fix}") from error
+            raise DataError(f"{path}: cannot be read ({said(error)}); {fix}") from error
         digest.update(f"{path.parent.parent.name}/{path.parent.name}/{path.name} {len(raw)}\n".encode() + raw)
         text = characters.decoded(raw, str(path), fix)
         if not text.strip():

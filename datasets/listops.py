@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from datasets import listops_generator, sources
+from datasets import listops_generator, listops_values, sources
 from datasets.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.data import PADDING, DataError, Dataset, Description, Split
 from datasets.listops_generator import CLOSE, END_OF_SEQUENCE, MAX, MED, MIN, SM, SYMBOLS, ZERO
+from datasets.reasons import said
 from datasets.settings import choice, refuse_unknown, whole_number
 from datasets.stored import Stored
 
@@ -30,7 +31,7 @@ FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "bas
 FOLDERS = ("lra_release/lra_release/listops-1000", "listops-1000", "listops", "")
 PROTOCOLS = ("default", "official", "s5", "annotated")
 _HINT = f"put {', '.join(FILES.values())} of the Long Range Arena's lra_release.gz there"
-_CODE = [__file__, listops_generator.__file__]
+_CODE = [__file__, listops_generator.__file__, listops_values.__file__]
 _NUMBERS = {symbol.encode(): number for number, symbol in enumerate(SYMBOLS) if number >= ZERO}
 
 
@@ -164,12 +165,13 @@ def _expressions(path: Path, digest: Any) -> Iterator[tuple[np.ndarray, int]]:
                 if line.strip():
                     yield _expression(line.rstrip(b"\r\n").split(b"\t"), columns, f"{path}: line {number}")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); {_HINT}") from error
+        raise DataError(f"{path}: cannot be read ({said(error)}); {_HINT}") from error
     if number == 1:
         raise DataError(f"{path}: holds no expression; {_HINT} again")
 
 
-def _columns(header: bytes, path: Path) -> tuple[int, int]:
+def _columns(header: bytes, path: Path) -> tuple[int, int, int]:
+    """Where the expression and its value stand, and how many columns there are."""
     names = header.rstrip(b"\r\n").split(b"\t")
     for name in (b"Source", b"Target"):
         if name not in names:
@@ -177,16 +179,18 @@ def _columns(header: bytes, path: Path) -> tuple[int, int]:
                 f"{path}: line 1 has no column {name.decode()!r}; it must name Source and Target, with a tab between; "
                 f"{_HINT} again"
             )
-    return names.index(b"Source"), names.index(b"Target")
+    return names.index(b"Source"), names.index(b"Target"), len(names)
 
 
-def _expression(fields: Sequence[bytes], columns: tuple[int, int], where: str) -> tuple[np.ndarray, int]:
-    if len(fields) <= max(columns):
+def _expression(fields: Sequence[bytes], columns: tuple[int, int, int], where: str) -> tuple[np.ndarray, int]:
+    *own, count = columns
+    if len(fields) != count:
         raise DataError(
-            f"{where} has {len(fields)} columns; expected an expression, a tab and its value; {_HINT} again"
+            f"{where} has {len(fields)} columns, line 1 {count}; expected an expression, a tab and its value; {_HINT} "
+            "again"
         )
-    source, target = (fields[column] for column in columns)
-    if not (target.isdigit() and int(target) < CLASSES):
+    source, target = (fields[column] for column in own)
+    if not (len(target) == 1 and target.isdigit()):
         raise DataError(f"{where}: the target is {_quoted(target)}; expected a digit from 0 to 9; {_HINT} again")
     words = source.translate(None, b"()").split()
     try:
@@ -201,7 +205,24 @@ def _expression(fields: Sequence[bytes], columns: tuple[int, int], where: str) -
         raise DataError(
             f"{where}: {opened} brackets are opened and {closed} closed, so that it is cut off; {_HINT} again"
         )
-    return np.frombuffer(tokens, np.uint8), int(target)
+    if not _paired(source):
+        raise DataError(f"{where}: its parentheses do not come in pairs, so that it is damaged; {_HINT} again")
+    value = listops_values.value(tokens)
+    if value is None:
+        raise DataError(
+            f"{where}: {_quoted(source)} ... is no single expression: its brackets do not match, or an operator has "
+            f"fewer than {listops_values.LEAST_ARGUMENTS} arguments; {_HINT} again"
+        )
+    if value != int(target):
+        raise DataError(f"{where}: the target is {int(target)}, but the expression's value is {value}; {_HINT} again")
+    return np.frombuffer(tokens, np.uint8), value
+
+
+def _paired(source: bytes) -> bool:
+    """Whether each parenthesis that is opened is closed behind it; they say nothing else that the brackets do not."""
+    letters = np.frombuffer(source, np.uint8)
+    depth = np.cumsum((letters == ord("(")).astype(np.int8) - (letters == ord(")")).astype(np.int8), dtype=np.int64)
+    return bool(depth[-1] == 0 and depth.min() >= 0)
 
 
 def _quoted(raw: bytes) -> str:

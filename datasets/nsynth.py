@@ -11,7 +11,6 @@ is validation and test part here; by path, where S4Torch takes the files as the 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,8 @@ from datasets import archives, cache, wav_files
 from datasets.archives import Archive
 from datasets.cache import Prepared, Recipe
 from datasets.data import DataError, Dataset, Description, Split
+from datasets.plain_json import strict_json
+from datasets.reasons import said
 from datasets.settings import choice, number_choice, refuse_unknown
 from datasets.speech_protocols import assembled, listed, random_tenth
 from datasets.stored import Stored
@@ -135,13 +136,13 @@ def _listing(folder: Path) -> dict[Path, int]:
     path = folder / _EXAMPLES
     fix = f"unpack {folder.name}.jsonwav.tar.gz again"
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); {fix}") from error
+        entries = strict_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({said(error)}); {fix}") from error
     try:
         present = set(os.listdir(folder / _AUDIO))
     except OSError as error:
-        raise DataError(f"{folder / _AUDIO}: cannot be read ({error}); {fix}") from error
+        raise DataError(f"{folder / _AUDIO}: cannot be read ({said(error)}); {fix}") from error
     if not isinstance(entries, dict) or not entries:
         raise DataError(f"{path}: names no notes; expected an object with one entry a note; {fix}")
     found = {}

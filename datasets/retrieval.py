@@ -24,6 +24,7 @@ import numpy as np
 from datasets import characters, sources
 from datasets.cache import Prepared, Recipe, fingerprint, new_array, prepared, progress
 from datasets.data import DataError, Dataset, Description, Split
+from datasets.reasons import said
 from datasets.settings import choice, refuse_unknown
 from datasets.stored import Stored
 
@@ -148,7 +149,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         with open(path, "rb") as file:
             yield from enumerate(file, start=1)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); {_HINT}") from error
+        raise DataError(f"{path}: cannot be read ({said(error)}); {_HINT}") from error
 
 
 def _pairs(path: Path) -> Iterator[tuple[str, int, tuple[str, str]]]:

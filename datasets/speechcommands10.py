@@ -16,6 +16,7 @@ import numpy as np
 from datasets import speech_protocols
 from datasets.cache import Prepared
 from datasets.data import DataError, Dataset, Description
+from datasets.reasons import said
 from datasets.speech_files import LENGTH, WORDS_10
 from datasets.speech_protocols import Rows
 
@@ -58,7 +59,7 @@ def stratified(clips: Prepared) -> Rows:
         validation, test = train_test_split(rest, train_size=0.5, random_state=1, shuffle=True, stratify=labels[rest])
     except ValueError as error:
         raise DataError(
-            f"dataset {_NAME}: {len(rows)} clips of a full second cannot be cut 70/15/15 in each word ({error}); "
+            f"dataset {_NAME}: {len(rows)} clips of a full second cannot be cut 70/15/15 in each word ({said(error)}); "
             "unpack the published archive completely, or choose dataset.protocol=default"
         ) from error
     return np.sort(train), np.sort(validation), np.sort(test)
