@@ -91,6 +91,7 @@ def cells(records: Iterable[Record], section: str) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     if frame.empty:
         return frame
+    frame = frame.astype(dict.fromkeys(("batch", "length"), "Int64"))  # whole also where a record lacks one
     order = {measure.name: position for position, measure in enumerate(MEASURES[section])}
     columns = ["measure", "dataset", "hardware", "precision", "batch", "length", "model", "settings"]
     keys = {"measure": lambda column: column.map(order)}

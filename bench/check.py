@@ -22,13 +22,13 @@ from bench.choices import nearest
 from bench.framework import OptimiserSpec
 from bench.records import check_writable
 from bench.schedules import NAMES as SCHEDULES
-from bench.schema import PHASES
+from bench.schema import PHASES, PRECISIONS
 from datasets import registry
 from datasets.data import Description
+from datasets.reasons import said
 from ssm.checks import check_choice, check_flag, check_number, check_whole
 from ssm.network import NetworkOptions, network_options
 
-PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
 CERTIFICATES = ("auto", "require", "skip")
 WANDB_MODES = ("disabled", "offline", "online")
 
@@ -99,7 +99,7 @@ def model_options(model: Mapping[str, Any], description: Description, length: in
         )
     except ValueError as error:
         name = str(error).split("=", 1)[0]
-        raise ValueError(f"model.{error}" if name in model else str(error)) from error
+        raise ValueError(f"model.{said(error)}" if name in model else str(error)) from error
 
 
 def _check_batch(batch_size: int, description: Description) -> None:

@@ -9,12 +9,14 @@ succeed, and the later one stays, so callers give every run a name of its own.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from datasets.plain_json import strict_json
+from datasets.reasons import said
 
 PROBE_BYTES = 256 * 1024  # more than a record takes: a folder that cannot hold it is told of before the run
 
@@ -57,9 +59,9 @@ def update_document(path: Path, change: Callable[[str], str], check: bool) -> No
 def read_json(path: Path) -> Any:
     """The JSON value of a file. Raises RecordError naming the file when it is damaged or cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return strict_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise RecordError(f"{path}: not a whole JSON file ({error}); delete it or restore it") from error
+        raise RecordError(f"{path}: not a whole JSON file ({said(error)}); delete it or restore it") from error
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror}); check its name and rights") from error
 

@@ -25,7 +25,7 @@ def exponents(records: Sequence[Record]) -> pd.DataFrame:
     owners: dict[str, dict[str, Any]] = {}
     for record in sorted(records, key=lambda record: record["created"]):  # of one cell, the newest
         step = (record["timing"] or {}).get("train_step_seconds")
-        if record["task"] != "time" or record["status"] != "ok" or step is None:
+        if step is None or not _has_its_place(record):
             continue
         key = _key(record)
         owners[key] = {name: record[name] for name in ("model", "dataset", "precision", "framework")}
@@ -52,6 +52,13 @@ def markdown(records: Sequence[Record]) -> str:
     shown = frame.rename(columns={name: f"{name}, exponent" for name in FRAMEWORKS})
     align = ["left"] * 3 + ["right"] * (len(shown.columns) - 3)
     return shown.to_markdown(index=False, disable_numparse=True, colalign=align) + "\n"
+
+
+def _has_its_place(record: Record) -> bool:
+    """Whether a train step was timed, at a length and a batch that the record states."""
+    step, length = (record["timing"] or {}).get("train_step_seconds") or {}, (record["data"] or {}).get("length")
+    timed = record["task"] == "time" and record["status"] == "ok" and bool(step.get("median"))  # 0 has no logarithm
+    return timed and length is not None and record["config"]["task"].get("batch_size") is not None
 
 
 def _key(record: Record) -> str:

@@ -10,7 +10,6 @@ over the rounds and its range. Measuring itself is not here: the other implement
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -21,13 +20,17 @@ from typing import Any
 
 import pandas as pd
 
+from bench import kinds
 from bench.files import RecordError, update_document
+from datasets.plain_json import strict_json
+from datasets.reasons import said
 
 OURS = "ssm-bench"
+_SECONDS = kinds.list_of(kinds.bound)  # ratios are formed of them
 FIELDS = {
-    "case": str, "round": int, "model": str, "framework": str, "implementation": str, "commit": str,
-    "train_step_seconds": list, "forward_seconds": list, "peak_bytes": int,
-}  # fmt: skip
+    **{name: kinds.name for name in ("case", "model", "framework", "implementation", "commit")},
+    **{"round": kinds.whole, "train_step_seconds": _SECONDS, "forward_seconds": _SECONDS, "peak_bytes": kinds.count},
+}
 MARKED = re.compile(r"(<!-- peers -->\n).*?(<!-- /peers -->)", re.DOTALL)
 Line = dict[str, Any]
 
@@ -38,20 +41,28 @@ def read(paths: Sequence[Path]) -> list[Line]:
     for path in paths:
         try:
             texts = path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise RecordError(f"{path}: cannot be read ({error.strerror}); name a file of results/peers") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecordError(f"{path}: cannot be read ({said(error)}); name a file of results/peers") from error
         for number, text in enumerate(texts, start=1):
             try:
-                line = json.loads(text)
-                for name, kind in FIELDS.items():
-                    if not isinstance(line[name], kind) or line[name] == []:
-                        raise ValueError(f"{name} is {line[name]!r}")
-            except (ValueError, KeyError, TypeError) as error:
+                lines.append(_checked(strict_json(text)))
+            except (ValueError, RecursionError) as error:
                 raise RecordError(
-                    f"{path}:{number}: is no process of a comparison ({error}); mend or remove it"
+                    f"{path}:{number}: is no process of a comparison ({said(error)}); mend or remove it"
                 ) from error
-            lines.append(line)
     return lines
+
+
+def _checked(line: Any) -> Line:
+    if not isinstance(line, dict):
+        raise ValueError(f"an object was expected, not {line!r}"[:200])
+    for name, check in FIELDS.items():
+        if name not in line:
+            raise ValueError(f"{name} is missing")
+        wanted = check(line[name]) or ("a list that is not empty" if line[name] == [] else None)
+        if wanted:
+            raise ValueError(f"{name} is {line[name]!r}; expected {wanted}"[:300])
+    return line
 
 
 def comparison(lines: Sequence[Line]) -> pd.DataFrame:

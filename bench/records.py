@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import schema
 from bench.files import RecordError, read_json, write_text
 from bench.files import check_writable as check_writable  # part of what this module offers
 from bench.schema import (
@@ -30,9 +31,9 @@ from bench.schema import (
     STATUSES,
     filled,
     upgraded,
-    validate,
     validate_certificate,
 )
+from datasets.hidden import is_foreign
 
 CERTIFICATES = "certificates"
 # Where files lie and how the run is watched changes no figure: left out of the hash.
@@ -57,8 +58,11 @@ def plain(value: Any) -> Any:
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """sha256 (hex) of the configuration's canonical JSON, without the keys in NOT_HASHED."""
-    hashed = {name: value for name, value in plain(config).items() if name not in NOT_HASHED}
+    """sha256 (hex) of the configuration's canonical JSON, without the keys in NOT_HASHED; as it is stored: what is not
+    finite is null.
+    """
+    stored = _finite(plain(config), "", [])
+    hashed = {name: value for name, value in stored.items() if name not in NOT_HASHED}
     return hashlib.sha256(json.dumps(hashed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -112,16 +116,26 @@ def set_status(record: dict[str, Any], status: str, message: str | None = None) 
     """Say how the run ended. ok carries no message; every other status carries one."""
     if status not in STATUSES:
         raise RecordError(f"status: {status!r} is not one of {', '.join(STATUSES)}")
-    if (status == "ok") != (message is None):
+    if (status == "ok") != (message is None) or (message is not None and not message.strip()):
         raise RecordError(f"message: {message!r} with status {status!r}; give one unless ok")
     record["status"], record["message"] = status, message
+
+
+def validate(record: Any) -> list[str]:
+    """Everything wrong with a record, as sentences that name the field; empty for a record of this schema."""
+    if problems := schema.validate(record):
+        return problems
+    expected = config_hash(record["config"])
+    if record["config_hash"] != expected:
+        return [f"config_hash: {record['config_hash']}, but that of its configuration is {expected}"]
+    return []
 
 
 def write_record(record: Mapping[str, Any], results_dir: str | Path) -> Path:
     """Write results_dir/<id>.json, whole or not at all, and return its path. `record` itself stays as it is.
 
     Inner names that a section lacks are written as null, NumPy values as numbers, NaN and infinities as null
-    with a note. Raises RecordError when the shape is not schema 1 or the folder refuses.
+    with a note. Raises RecordError when a field is not as schema 2 has it or the folder refuses.
     """
     where: list[str] = []
     document = filled(_finite(plain(record), "", where), RECORD)
@@ -191,8 +205,8 @@ def read_certificate(results_dir: str | Path, id: str) -> dict[str, Any] | None:
 
 def read_certificates(results_dir: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
     """All certificates of a results folder, oldest first, and a warning for each file that is not one."""
-    paths = sorted((Path(results_dir) / CERTIFICATES).glob("*.json"))
-    certificates, warnings = _read_all(paths, validate_certificate)
+    paths = [path for path in (Path(results_dir) / CERTIFICATES).glob("*.json") if not is_foreign(path.name)]
+    certificates, warnings = _read_all(sorted(paths), validate_certificate)
     return sorted(certificates, key=lambda found: (found["created"], found["id"])), warnings
 
 
@@ -226,8 +240,14 @@ def _write(document: dict[str, Any], problems: list[str], folder: Path) -> Path:
 
 def _read(path: Path, check: Callable[[Any], list[str]]) -> dict[str, Any]:
     document: dict[str, Any] = upgraded(read_json(path))
-    if problems := check(document):
-        raise RecordError(f"{path}: {'; '.join(problems)}")
+    try:
+        problems = check(document)
+    except RecursionError as error:
+        raise RecordError(f"{path}: its lists or objects lie too deep in each other; restore it") from error
+    if problems:
+        raise RecordError(f"{path}: {'; '.join(problems)}"[:2000])
+    if document["id"] != path.stem:
+        raise RecordError(f"{path}: its id is {document['id']}; rename the file to {document['id']}.json")
     return document
 
 
@@ -247,5 +267,5 @@ def _read_all(paths: list[Path], check: Callable[[Any], list[str]]) -> tuple[lis
 
 
 def _is_record_path(relative: Path) -> bool:
-    hidden = any(part.startswith(".") for part in relative.parts)
+    hidden = any(is_foreign(part) for part in relative.parts)
     return not hidden and not {CERTIFICATES, "wandb"}.intersection(relative.parts[:-1])

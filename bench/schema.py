@@ -1,146 +1,150 @@
 """The shape of a record and of a certificate, schema version 2, and the pure checks of it.
 
-results/README.md says what each field means. The check looks at names, kinds and the few rules between
-fields; it does not judge whether a figure is plausible.
+results/README.md says what each field means. A field has its kind and its range (bench/kinds.py), and fields agree
+with each other (bench/consistency.py); whether a figure is plausible is not judged.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from bench import consistency, kinds
+from bench.kinds import SAFE_NAME as SAFE_NAME  # part of what this module offers
 
 SCHEMA = 2
 STATUSES = ("ok", "out_of_memory", "diverged", "interrupted", "failed")
 PHASES = ("train_step", "forward", "recurrent_step")
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,200}")
-
-Check = Callable[[Any], str | None]  # what is wrong with a value, or None
-
-
-def _number(value: Any) -> str | None:
-    return None if isinstance(value, int | float) and not isinstance(value, bool) else "a number"
-
-
-def _integer(value: Any) -> str | None:
-    return None if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
-
-
-def _text(value: Any) -> str | None:
-    return None if isinstance(value, str) else "a string"
-
-
-def _flag(value: Any) -> str | None:
-    return None if isinstance(value, bool) else "true or false"
-
-
-def _mapping(value: Any) -> str | None:
-    return None if isinstance(value, Mapping) else "an object"
-
-
-def _list_of(check: Check) -> Check:
-    def of_list(value: Any) -> str | None:
-        if isinstance(value, list) and all(item is None or check(item) is None for item in value):
-            return None
-        return f"a list, each entry {check(None)} or null"
-
-    return of_list
-
+PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
+DEVICES = ("cpu", "gpu")
 
 # A section is a mapping of exactly these names; every value in it may be null ("not measured").
 Section = dict[str, Any]
-_SPREAD: Section = {"median": _number, "iqr": _number, "samples": _list_of(_number)}
-_STEP: Section = {**_SPREAD, "single": _SPREAD, "steps_per_round": _integer}
+
+
+@dataclass(frozen=True)
+class Each:
+    """A list of sections."""
+
+    section: Section
+
+
+_HASH = kinds.digits_of_hash(64)
+_COMMIT = kinds.digits_of_hash(40, 64)  # git's two kinds
+_VERSIONS = kinds.mapping_of(kinds.name, kinds.name, nulls=True)
+_PRECISION = kinds.one_of(*PRECISIONS)
+_SPREAD: Section = {"median": kinds.amount, "iqr": kinds.amount, "samples": kinds.list_of(kinds.amount)}
+_STEP: Section = {**_SPREAD, "single": _SPREAD, "steps_per_round": kinds.count}
+_EPOCH: Section = {
+    "epoch": kinds.count,
+    "step": kinds.count,
+    "train_loss": kinds.cross_entropy,
+    "train_accuracy": kinds.share,
+    "validation_loss": kinds.cross_entropy,
+    "validation_accuracy": kinds.share,
+    "rate_scale": kinds.amount,
+    "seconds": kinds.amount,
+}
+_MACHINE: Section = {
+    "cpu": kinds.text,
+    "cores": kinds.count,
+    "logical_cores": kinds.count,
+    "usable_cores": kinds.count,
+    "memory_bytes": kinds.count,
+    "system": kinds.text,
+    "python": kinds.text,
+    "gpu": {"name": kinds.text, "memory_bytes": kinds.count, "driver": kinds.text},
+}
 
 RECORD: Section = {
-    "schema": _integer,
-    "id": _text,
-    "created": _text,
-    "status": _text,
-    "message": _text,
-    "task": _text,
-    "model": _text,
-    "algorithm": _text,
-    "framework": _text,
-    "dataset": _text,
-    "precision": _text,
-    "seed": _integer,
-    "config": _mapping,
-    "config_hash": _text,
-    "code": {"commit": _text, "dirty": _flag, "hash": _text},
-    "versions": _mapping,
-    "machine": {
-        "cpu": _text,
-        "cores": _integer,
-        "logical_cores": _integer,
-        "usable_cores": _integer,
-        "memory_bytes": _integer,
-        "system": _text,
-        "python": _text,
-        "gpu": {"name": _text, "memory_bytes": _integer, "driver": _text},
-    },
-    "device": _text,
-    "threads": _integer,
+    "schema": kinds.count,
+    "id": kinds.file_name,
+    "created": kinds.moment,
+    "status": kinds.one_of(*STATUSES),
+    "message": kinds.name,
+    "task": kinds.name,
+    "model": kinds.name,
+    "algorithm": kinds.name,
+    "framework": kinds.name,
+    "dataset": kinds.name,
+    "precision": _PRECISION,
+    "seed": kinds.whole,
+    "config": kinds.mapping,
+    "config_hash": _HASH,
+    "code": {"commit": _COMMIT, "dirty": kinds.flag, "hash": _HASH},
+    "versions": _VERSIONS,
+    "machine": _MACHINE,
+    "device": kinds.one_of(*DEVICES),
+    "threads": kinds.count,
     "data": {
-        **{name: _integer for name in ("length", "channels", "classes", "train", "validation", "test")},
-        "protocol": _text,
-        "selects_on_test": _flag,
-        "generated": _flag,
+        **{name: kinds.count for name in ("length", "channels", "classes")},
+        **{name: kinds.whole for name in ("train", "validation", "test")},
+        "protocol": kinds.name,
+        "selects_on_test": kinds.flag,
+        "generated": kinds.flag,
     },
-    "parameters": {"count": _integer, "bytes": _integer},
+    "parameters": {"count": kinds.whole, "bytes": kinds.whole},
     "timing": {
         **{f"{phase}_seconds": _STEP for phase in PHASES},
         "compile_seconds": _SPREAD,
-        "first_call_seconds": _mapping,
+        "first_call_seconds": kinds.mapping_of(kinds.one_of(*PHASES, "evaluate"), kinds.amount, nulls=True),
     },
-    "throughput": {"samples_per_second": _number, "tokens_per_second": _number},
+    "throughput": {"samples_per_second": kinds.amount, "tokens_per_second": kinds.amount},
     "memory": {
-        "peak_bytes": _number,
-        "steady_peak_bytes": _number,
-        "baseline_bytes": _number,
-        "source": _text,
-        "compiled_bytes": _number,
+        "peak_bytes": kinds.whole,
+        "steady_peak_bytes": kinds.whole,
+        "baseline_bytes": kinds.whole,
+        "source": kinds.name,
+        "compiled_bytes": kinds.whole,
     },
     "operations": {
-        "forward_flops": _number,
-        "train_step_flops": _number,
-        "forward_bytes": _number,
-        "train_step_bytes": _number,
+        "forward_flops": kinds.amount,
+        "train_step_flops": kinds.amount,
+        "forward_bytes": kinds.amount,
+        "train_step_bytes": kinds.amount,
     },
-    "accuracy": {"validation": _number, "test": _number},
-    "loss": {"train": _number, "validation": _number, "test": _number},
-    "curve": {"step_loss": _list_of(_number), "epochs": _list_of(_mapping)},
+    "accuracy": {"validation": kinds.share, "test": kinds.share},
+    "loss": {name: kinds.cross_entropy for name in ("train", "validation", "test")},
+    # a loss that is not finite is null
+    "curve": {"step_loss": kinds.list_of(kinds.cross_entropy, nulls=True), "epochs": Each(_EPOCH)},
     "ledger": {
-        "import_seconds": _number,
-        "build_seconds": _number,
-        "compile_seconds": _number,
-        "data_seconds": _number,
-        "step_seconds": _number,
-        "evaluation_seconds": _number,
+        "import_seconds": kinds.amount,
+        "build_seconds": kinds.amount,
+        "compile_seconds": kinds.amount,
+        "data_seconds": kinds.amount,
+        "step_seconds": kinds.amount,
+        "evaluation_seconds": kinds.amount,
     },
-    "certificate": {"id": _text, "error": _number, "bound": _number, "precision": _text, "passed": _flag},
-    "notes": _list_of(_text),
+    "certificate": {
+        "id": kinds.file_name,
+        "error": kinds.amount,
+        "bound": kinds.bound,
+        "precision": _PRECISION,
+        "passed": kinds.flag,
+    },
+    "notes": kinds.list_of(kinds.text),
 }
 ALWAYS = (
     *("schema", "id", "created", "status", "task", "model", "framework", "dataset", "precision", "seed"),
     *("config", "config_hash", "notes"),
 )  # these are never null
 
-_ERROR: Section = {"error": _number, "bound": _number, "worst": _text}
+_ERROR: Section = {"error": kinds.amount, "bound": kinds.bound, "worst": kinds.name}
 CERTIFICATE: Section = {
-    "schema": _integer,
-    "id": _text,
-    "created": _text,
-    "passed": _flag,
-    "precision": _text,
-    "model": _text,
-    "config": _mapping,
-    "config_hash": _text,
-    "code_hash": _text,
-    "versions": _mapping,
-    "machine": _mapping,
+    "schema": kinds.count,
+    "id": kinds.file_name,
+    "created": kinds.moment,
+    "passed": kinds.flag,
+    "precision": _PRECISION,
+    "model": kinds.name,
+    "config": kinds.mapping,
+    "config_hash": _HASH,
+    "code_hash": _HASH,
+    "versions": _VERSIONS,
+    "machine": _MACHINE,
     "errors": {name: _ERROR for name in ("outputs", "logits", "loss", "gradients", "parameters_1", "parameters_10")},
-    "error": _number,
+    "error": kinds.amount,
 }
 CERTIFICATE_ALWAYS = ("schema", "id", "created", "passed", "precision", "model", "config_hash", "code_hash")
 
@@ -152,7 +156,7 @@ def upgraded(document: Any) -> Any:
     """
     if not isinstance(document, Mapping):
         return document
-    if document.get("schema") == 1:
+    if kinds.is_whole(schema := document.get("schema")) and schema == 1:
         document = {**document, "schema": 2, **({"algorithm": None} if "status" in document else {})}
     if isinstance(data := document.get("data"), Mapping):
         document = {**document, "data": {**dict.fromkeys(("protocol", "selects_on_test", "generated")), **data}}
@@ -161,20 +165,12 @@ def upgraded(document: Any) -> Any:
 
 def validate(record: Any) -> list[str]:
     """Everything wrong with a record, as sentences that name the field; empty for a record of this schema."""
-    problems = _document(record, RECORD, ALWAYS)
-    if problems:
-        return problems
-    status, message = record["status"], record["message"]
-    if status not in STATUSES:
-        problems.append(f"status: {status!r} is not one of {', '.join(STATUSES)}")
-    elif (status == "ok") != (message is None):
-        problems.append(f"message: {message!r} with status {status!r}; ok has none, every other status has one")
-    return problems
+    return _document(record, RECORD, ALWAYS) or consistency.of_record(record)
 
 
 def validate_certificate(certificate: Any) -> list[str]:
     """Everything wrong with a certificate, as `validate` does for records."""
-    return _document(certificate, CERTIFICATE, CERTIFICATE_ALWAYS)
+    return _document(certificate, CERTIFICATE, CERTIFICATE_ALWAYS) or consistency.of_certificate(certificate)
 
 
 def filled(document: Mapping[str, Any], section: Section) -> dict[str, Any]:
@@ -184,6 +180,8 @@ def filled(document: Mapping[str, Any], section: Section) -> dict[str, Any]:
         value = result[name]
         if isinstance(inner, dict) and isinstance(value, Mapping):
             result[name] = filled(value, inner)
+        elif isinstance(inner, Each) and isinstance(value, list):
+            result[name] = [filled(item, inner.section) if isinstance(item, Mapping) else item for item in value]
     return {**result, **{name: value for name, value in document.items() if name not in section}}
 
 
@@ -193,25 +191,26 @@ def _document(document: Any, section: Section, always: tuple[str, ...]) -> list[
     if document.get("schema") != SCHEMA:
         return [f"schema: {document.get('schema')!r} is unknown; this version reads schemas 1 to {SCHEMA}"]
     problems = _against(document, section, "")
-    problems += [f"{name}: null, but every file states it" for name in always if document.get(name, "") is None]
-    name = document.get("id")
-    if isinstance(name, str) and not SAFE_NAME.fullmatch(name):
-        problems.append(f"id: {name!r} is no plain file name of letters, digits, '.', '_', '+', '-'")
-    return problems
+    return problems + [f"{name}: null, but every file states it" for name in always if document.get(name, "") is None]
 
 
 def _against(value: Mapping[str, Any], section: Section, path: str) -> list[str]:
     problems = [f"{path}{name}: missing" for name in section if name not in value]
-    problems += [f"{path}{name}: unknown name in schema {SCHEMA}" for name in value if name not in section]
+    problems += [f"{path}{name}: unknown name in schema {SCHEMA}"[:300] for name in value if name not in section]
     for name, expected in section.items():
-        item = value.get(name)
-        if item is None:
-            continue
-        if isinstance(expected, dict):
-            if isinstance(item, Mapping):
-                problems += _against(item, expected, f"{path}{name}.")
-            else:
-                problems.append(f"{path}{name}: an object or null was expected, not {item!r}")
-        elif wanted := expected(item):
-            problems.append(f"{path}{name}: {wanted} was expected, not {item!r}"[:300])
+        if (item := value.get(name)) is not None:
+            problems += _field(item, expected, path + name)
     return problems
+
+
+def _field(item: Any, expected: Any, path: str) -> list[str]:
+    if isinstance(expected, Each) and isinstance(item, list):
+        entries = enumerate(item, start=1)
+        return [problem for at, own in entries for problem in _field(own, expected.section, f"{path}, entry {at}")]
+    if isinstance(expected, dict) and isinstance(item, Mapping):
+        return _against(item, expected, f"{path}.")
+    if isinstance(expected, dict):
+        wanted: str | None = "an object"
+    else:
+        wanted = "a list" if isinstance(expected, Each) else expected(item)
+    return [] if wanted is None else [f"{path}: {wanted} was expected, not {item!r}"[:300]]

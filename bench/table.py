@@ -151,7 +151,7 @@ def _put(text: str, output: Path | None) -> None:
 
 
 def _text_row(row: Mapping[str, Any]) -> dict[str, str]:
-    shown = {"measure": str(row["label"]), **{name: str(row[name]) for name in IDENTITY}}
+    shown = {"measure": str(row["label"]), **{name: _text_of(row[name]) for name in IDENTITY}}
     marks = (mark for name, (mark, _) in ORIGINS.items() if row[name] and _concerns(name, row["measure"]))
     shown["dataset"] = " ".join([shown["dataset"], *marks])
     shown["settings"] = row["settings"]
@@ -161,6 +161,10 @@ def _text_row(row: Mapping[str, Any]) -> dict[str, str]:
             shown[framework] += " †"
     shown["/".join(FRAMEWORKS)] = _text_ratio(row)
     return shown
+
+
+def _text_of(value: Any) -> str:
+    return "–" if pd.isna(value) else str(value)
 
 
 def _concerns(origin: str, measure: str) -> bool:

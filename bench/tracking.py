@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any
 
 from bench.records import plain
+from datasets.reasons import said
 
 MODES = ("disabled", "offline", "online")
 START_SECONDS = 60.0
@@ -77,7 +78,7 @@ class Tracker:
                 start_new_session=True,  # Ctrl-C is for the run, which then finishes its tracking itself
             )
         except OSError as error:
-            self._fail(f"its process did not start: {error}")
+            self._fail(f"its process did not start: {said(error)}")
             self._errors.close()
             return
         threading.Thread(target=self._read_answers, args=(self._child,), daemon=True).start()

@@ -155,9 +155,12 @@ def test_key_changes_with_each_part_but_not_with_dropout():
     assert len(keys | {key}) == len(others) + 1
 
 
+KEY = "a" * 64
+
+
 def certified(sides, key):
     return certificate.make(
-        *sides, key=key, model="s5", config={"steps": 12}, precision="fp64", code="c0de", versions={"torch":
+        *sides, key=key, model="s5", config={"steps": 12}, precision="fp64", code="c0de" * 16, versions={"torch":
         "1"}, machine={"cpu": "x"},
     )  # fmt: skip
 
@@ -167,7 +170,7 @@ def test_certificate_is_written_found_and_summed_up(sides, tmp_path):
     assert certificate.find(tmp_path / "none", key) is None
     made = certified(sides, key)
     write_certificate(made, tmp_path)
-    write_certificate(certified(sides, "another"), tmp_path)
+    write_certificate(certified(sides, "b" * 64), tmp_path)
     found = certificate.find(tmp_path, key)
     assert found == read_certificate(tmp_path, made["id"])
     assert found["passed"]
@@ -180,10 +183,10 @@ def test_certificate_is_written_found_and_summed_up(sides, tmp_path):
 
 def test_a_failed_certificate_is_kept_and_the_newest_counts(sides, tmp_path):
     other = changed(sides[1], tmp_path / "c.npz", "logits", lambda value: value * 1.1)
-    write_certificate(certified((sides[0], other), "k"), tmp_path)
-    assert not certificate.find(tmp_path, "k")["passed"]
-    write_certificate(certified(sides, "k"), tmp_path)
-    assert certificate.find(tmp_path, "k")["passed"]
+    write_certificate(certified((sides[0], other), KEY), tmp_path)
+    assert not certificate.find(tmp_path, KEY)["passed"]
+    write_certificate(certified(sides, KEY), tmp_path)
+    assert certificate.find(tmp_path, KEY)["passed"]
 
 
 SIDE = """

@@ -50,7 +50,16 @@ def test_a_round_without_ours_is_refused():
 
 @pytest.mark.parametrize(
     "change, what",
-    [({"peak_bytes": None}, "peak_bytes is None"), ({"train_step_seconds": []}, r"train_step_seconds is \[\]")],
+    [
+        ({"peak_bytes": None}, "peak_bytes is None"),
+        ({"peak_bytes": -1}, "peak_bytes is -1; expected a whole number of 1 or more"),
+        ({"round": True}, "round is True; expected a whole number"),
+        ({"train_step_seconds": []}, r"train_step_seconds is \[\]"),
+        ({"train_step_seconds": [0.1, -0.1]}, "train_step_seconds is .*; expected a list, each entry a finite number"),
+        ({"forward_seconds": [float("nan")]}, "NaN is no JSON number"),
+        ({"forward_seconds": ["1"]}, "forward_seconds is .*; expected a list"),
+        ({"case": ""}, "case is ''; expected a string that is not blank"),
+    ],
 )
 def test_damage_is_named_by_file_and_line(tmp_path, change, what):
     path = written(tmp_path, [*LINES, LINES[0] | change])

@@ -12,14 +12,14 @@ import pytest
 
 from bench import records, table
 from bench.cells import cells
+from bench.statistics import summary
 
 ROOT = Path(__file__).parents[1]
 CERTIFICATE = {"id": "x", "error": 1e-7, "bound": 1e-4, "precision": "fp32", "passed": True}
 CLOCK = iter(range(10**6))
 
 
-def spread(samples):
-    return {"median": sorted(samples)[len(samples) // 2], "iqr": 0.0, "samples": samples}
+CODES = {"h": "a" * 64, "g": "b" * 64}
 
 
 def record(framework, task="time", step=(0.010,) * 5, status="ok", certificate=CERTIFICATE, **changes):
@@ -35,7 +35,7 @@ def record(framework, task="time", step=(0.010,) * 5, status="ok", certificate=C
             "precision": "fp32",
             "results_dir": framework,
         },
-        code={"commit": None, "dirty": None, "hash": changes.pop("code", "h")},
+        code={"commit": None, "dirty": None, "hash": CODES[changes.pop("code", "h")]},
         machine={"cpu": changes.pop("cpu", "Chip")},
         device="cpu",
         threads=2,
@@ -44,7 +44,7 @@ def record(framework, task="time", step=(0.010,) * 5, status="ok", certificate=C
     made["created"] = f"2025-01-01T00:00:00.{next(CLOCK):06d}+00:00"
     made["certificate"] = certificate
     if task == "time":
-        made["timing"] = {"train_step_seconds": spread(list(step)), "compile_seconds": spread([2.0])}
+        made["timing"] = {"train_step_seconds": summary(step), "compile_seconds": summary([2.0])}
         made["throughput"] = {"samples_per_second": 1600.0, "tokens_per_second": 1600.0 * 64}
         made["memory"] = {"peak_bytes": 50_000_000, "steady_peak_bytes": 10_000_000, "compiled_bytes": None}
     else:
