@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from datasets.data import DataError
 from datasets.reasons import said
+from datasets.store.earlier import EARLIER
 from datasets.store.fingerprints import Fingerprint
 from datasets.store.fingerprints import fingerprint as fingerprint  # part of what this module offers
 
@@ -45,11 +46,12 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """A folder's name without the source."""
+        """A folder's name without the source; the one of an earlier version that makes the same arrays."""
         digest = hashlib.sha256(json.dumps(dict(self.settings), sort_keys=True).encode())
         for path in sorted(self.code):
             digest.update(Path(path).read_bytes())
-        return f"{self.name}-{digest.hexdigest()[:12]}"
+        own = f"{self.name}-{digest.hexdigest()[:12]}"
+        return EARLIER.get(own, own)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,9 @@ def _find(recipe: Recipe, data_dir: Path, source: Fingerprint | str | None) -> P
         return _read(data_dir / FOLDER / f"{recipe.key}-{source}")
     known = sorted((data_dir / FOLDER).glob(f"{recipe.key}-*"), key=lambda path: path.stat().st_mtime_ns)
     if source is not None:
-        known = [folder for folder in known if _glance(folder) == source.glance]
+        # an earlier version noted no glance, and named the folder by it
+        earlier = f"{recipe.key}-{source.glance}"
+        known = [folder for folder in known if source.glance == _glance(folder) or folder.name == earlier]
     return next((found for folder in reversed(known) if (found := _read(folder)) is not None), None)
 
 
