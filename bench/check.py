@@ -27,6 +27,7 @@ from bench.schema import PHASES, PRECISIONS
 from bench.variables import refuse
 from datasets import registry
 from datasets.data import Description
+from datasets.reasons import said
 from ssm.checks import check_choice, check_flag, check_number, check_seed, check_size, check_whole
 from ssm.network import NetworkOptions, least_bytes, network_options
 
@@ -104,7 +105,7 @@ def model_options(model: Mapping[str, Any], description: Description, length: in
         )
     except ValueError as error:
         name = str(error).split("=", 1)[0]
-        raise ValueError(f"model.{error}" if name in model else str(error)) from error
+        raise ValueError(f"model.{said(error)}" if name in model else str(error)) from error
 
 
 def _check_batch(batch_size: int, description: Description) -> None:

@@ -23,6 +23,7 @@ from bench.statistics import summary
 from bench.watch import Watch
 from datasets.batches import epoch_order, fit_length
 from datasets.progress import LEAST_SECONDS, Counter, duration
+from datasets.reasons import said
 
 PHASES = ("train_step", "forward", "recurrent_step")
 BATCHES_IN_TURN = 4
@@ -109,7 +110,7 @@ def _calls(
     try:
         trainer.start_recurrence(batch_size)
     except ValueError as error:
-        notes.append(f"recurrent_step is not measured: {error}")
+        notes.append(f"recurrent_step is not measured: {said(error)}")
         return None
     return _in_turn(trainer.recurrent_step, [trainer.put_step(x[:, 0]) for x in inputs])
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from bench.records import plain
 from datasets.progress import VOICE
+from datasets.reasons import said
 
 MODES = ("disabled", "offline", "online")
 START_SECONDS = 60.0
@@ -80,7 +81,7 @@ class Tracker:
                 start_new_session=True,  # Ctrl-C is for the run, which then finishes its tracking itself
             )
         except OSError as error:
-            self._fail(f"its process did not start: {error}")
+            self._fail(f"its process did not start: {said(error)}")
             self._errors.close()
             return
         threading.Thread(target=self._read_answers, args=(self._child,), daemon=True).start()

@@ -35,6 +35,7 @@ from bench.training import hold_limit, train_task
 from datasets import registry
 from datasets.data import Dataset
 from datasets.progress import VOICE
+from datasets.reasons import said
 from ssm.network import initial, ssm_parameter_names, statistic_names
 from ssm.operations import operations
 
@@ -101,7 +102,7 @@ def _run(
             traceback.print_exc()
         if interruption.reason is not None:  # the signal came out of a library as another exception
             return "interrupted", interruption.reason
-        message = str(error).strip() or type(error).__name__
+        message = said(error)
         return ("out_of_memory" if run.is_out_of_memory(error) else "failed"), message
     return "ok", None
 
