@@ -1,44 +1,46 @@
-"""The value of a ListOps expression, for holding published rows against it: brackets resolved from the inside out.
+"""The value of a ListOps expression, for holding published rows against it: one pass with a stack, an operator a time.
 
-It shares nothing with the generator, which draws trees and works on whole levels of many of them.
+It shares nothing with the generator but the symbols' numbers; that one draws trees and works on many of them at once.
 """
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-
-from datasets.generators.listops import CLOSE, DIGITS, MAX, MED, MIN, SM, ZERO
+from datasets.generators.listops import CLOSE, DIGITS, MAX, MIN, SM, ZERO
 
 LEAST_ARGUMENTS = 2
-# An operator's numbers are neighbours, and so are the digits'.
-_INNERMOST = re.compile(b"[%c-%c][%c-%c]{%d,}%c" % (MAX, SM, ZERO, ZERO + DIGITS - 1, LEAST_ARGUMENTS, CLOSE))
 
 
 def value(tokens: bytes) -> int | None:
-    """0 .. 9 of tokens (l,) as the generator numbers them; None where they are no single expression: brackets that do
-    not match, something before or behind it, an operator with fewer than two arguments.
+    """0 .. 9 of tokens (l,), each a digit, an operator or the closing bracket, numbered as the generator does.
+
+    None where they are no single expression: brackets that do not match, something before or behind it, an operator
+    with fewer than two arguments.
     """
-    while len(tokens) > 1:
-        tokens, found = _INNERMOST.subn(_digit, tokens)
-        if not found:
-            return None
-    return tokens[0] - ZERO if tokens and ZERO <= tokens[0] < ZERO + DIGITS else None
+    outer: list[tuple[int | None, list[int]]] = []
+    operator: int | None = None
+    arguments: list[int] = []
+    for token in tokens:
+        if token < MAX:
+            arguments.append(token - ZERO)
+        elif token != CLOSE:
+            outer.append((operator, arguments))
+            operator, arguments = token, []
+        else:
+            if operator is None or len(arguments) < LEAST_ARGUMENTS:
+                return None
+            found = _applied(operator, arguments)
+            operator, arguments = outer.pop()
+            arguments.append(found)
+    return arguments[0] if operator is None and len(arguments) == 1 else None
 
 
-def _digit(match: re.Match[bytes]) -> bytes:
-    return _applied(match[0])
-
-
-@lru_cache(maxsize=1 << 16)
-def _applied(bracket: bytes) -> bytes:
-    """The digit's token of one operator on digits. The median of an even number of them is rounded down."""
-    arguments = sorted(token - ZERO for token in bracket[1:-1])
-    middle = len(arguments) // 2
-    results = {
-        MAX: arguments[-1],
-        MED: (arguments[middle] + arguments[-middle - 1]) // 2,
-        MIN: arguments[0],
-        SM: sum(arguments) % DIGITS,
-    }
-    return bytes([ZERO + results[bracket[0]]])
+def _applied(operator: int, arguments: list[int]) -> int:
+    """An operator on digits. The median of an even number of them is rounded down."""
+    if operator == MAX:
+        return max(arguments)
+    if operator == MIN:
+        return min(arguments)
+    if operator == SM:
+        return sum(arguments) % DIGITS
+    ordered, middle = sorted(arguments), len(arguments) // 2
+    return (ordered[middle] + ordered[-middle - 1]) // 2
