@@ -32,10 +32,10 @@ from test_retrieval import lay_pairs
 
 from bench import choices, records
 from datasets import archives, imdb, registry
-from datasets.archives import Archive
-from datasets.cache import FOLDER, fingerprint
+from datasets.files.archives import Archive
 from datasets.hidden import is_foreign, lies_hidden, own
 from datasets.reasons import said
+from datasets.store.cache import FOLDER, fingerprint
 
 ROOT = Path(__file__).parents[1]
 LITTER = (
@@ -190,7 +190,7 @@ def test_prepared_arrays_that_cannot_be_written_are_used_all_the_same(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "write_text", denied)
-    monkeypatch.setattr("datasets.cache._alone", denied)
+    monkeypatch.setattr("datasets.store.cache._alone", denied)
     for found, right in zip(arrays(TEN, tmp_path), expected, strict=True):
         np.testing.assert_array_equal(found, right)
 
