@@ -31,7 +31,8 @@ from test_retrieval import config as retrieval_settings
 from test_retrieval import lay_pairs
 
 from bench import choices, records
-from datasets import archives, imdb, registry
+from datasets import registry
+from datasets.files import archives, imdb
 from datasets.files.archives import Archive
 from datasets.hidden import is_foreign, lies_hidden, own
 from datasets.reasons import said
