@@ -57,7 +57,7 @@ class Session:
 
     def __init__(self, words: list[str]) -> None:
         self.words = words
-        self.sweep = False
+        self.sweep = bool({"-m", "--multirun"} & set(words))  # a file may say so too: _compose asks Hydra
         self.count = 1
         self.tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
         self.outcomes: list[Outcome] = []

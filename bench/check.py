@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
-from bench.declared import check_declared, check_group
+from bench.declared import check_declared, check_group, declared
 from bench.records import check_writable
 from bench.schema import PRECISIONS
 from bench.tasks import registry as tasks
@@ -157,7 +157,11 @@ def _check_framework(framework: Mapping[str, Any]) -> None:
         "packages": _texts,
     }
     _apply("framework.", framework, rules)
-    check_choice("framework.compile", framework["compile"], framework["modes"])
+    modes = declared(CONF, f"framework/{framework['name']}")["modes"]
+    if framework["modes"] != modes or not framework["packages"]:
+        name = "packages" if framework["modes"] == modes else "modes"
+        raise ValueError(f"framework.{name}={framework[name]!r}: says what the framework is, no choice; leave it out.")
+    check_choice("framework.compile", framework["compile"], modes)
     missing = missing_packages(framework)
     if missing:
         raise ValueError(

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from datasets.hidden import is_foreign
 from datasets.progress import wrapped
 
 _EXAMPLES = """\
@@ -31,12 +32,12 @@ more
 
 def groups(conf: Path) -> list[str]:
     """The names of the configuration's groups, sorted."""
-    return sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
+    return sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and not is_foreign(folder.name))
 
 
 def choices(conf: Path, group: str) -> list[str]:
     """The choices of one group, sorted; files whose name starts with an underscore are parts of others."""
-    return sorted(path.stem for path in (conf / group).glob("*.yaml") if not path.stem.startswith("_"))
+    return sorted(path.stem for path in (conf / group).glob("*.yaml") if not path.stem.startswith(("_", ".")))
 
 
 def nearest(value: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:

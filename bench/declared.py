@@ -41,6 +41,9 @@ def check_declared(config: Mapping[str, Any], conf: Path) -> None:
     """
     root, chosen = declared(conf, DEFAULTS), defaults(conf)
     grouped: dict[str, Mapping[str, Any]] = {group: {} for group, choice in chosen.items() if choice is not None}
+    for group in grouped.keys() - config.keys():
+        listed = ", ".join(choices(conf, group))
+        raise ValueError(f"{group}=None: is missing; choose one of {listed}, do not remove it with ~.")
     _compare("", config, {**grouped, **root})
     for group in grouped:
         names = choices(conf, group)

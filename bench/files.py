@@ -9,12 +9,14 @@ succeed, and the later one stays, so callers give every run a name of its own.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from datasets.plain_json import strict_json
+from datasets.reasons import said
 
 PROBE_BYTES = 256 * 1024  # more than a record takes: a folder that cannot hold it is told of before the run
 
@@ -62,30 +64,9 @@ def read_json(path: Path) -> Any:
     try:
         return strict_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise RecordError(f"{path}: not a whole JSON file ({error}); delete it or restore it") from error
+        raise RecordError(f"{path}: not a whole JSON file ({said(error)}); delete it or restore it") from error
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror}); check its name and rights") from error
-
-
-def strict_json(text: str) -> Any:
-    """The value of JSON text as the standard has it. Raises ValueError for NaN and Infinity, which it has not, and
-    for a name that stands twice in an object, of which Python takes the last.
-    """
-    return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_second)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _no_second(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(
-            f"the name {next(name for name in names if names.count(name) > 1)!r} stands twice in an object"
-        )
-    return found
 
 
 def check_writable(folder: str | Path) -> None:

@@ -21,10 +21,12 @@ from typing import Any
 import pandas as pd
 
 from bench import kinds
-from bench.files import RecordError, strict_json, update_document
+from bench.files import RecordError, update_document
 from bench.layout import Layout, filled, laid_out
 from bench.screen import command
+from datasets.plain_json import strict_json
 from datasets.progress import wrapped
+from datasets.reasons import said
 
 OURS = "ssm-bench"
 _SECONDS = kinds.list_of(kinds.bound)  # ratios are formed of them
@@ -49,13 +51,13 @@ def read(paths: Sequence[Path]) -> list[Line]:
         try:
             texts = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise RecordError(f"{path}: cannot be read ({error}); name a file of results/peers") from error
+            raise RecordError(f"{path}: cannot be read ({said(error)}); name a file of results/peers") from error
         for number, text in enumerate(texts, start=1):
             try:
                 lines.append(_checked(strict_json(text)))
             except (ValueError, RecursionError) as error:
                 raise RecordError(
-                    f"{path}:{number}: is no process of a comparison ({error}); mend or remove it"
+                    f"{path}:{number}: is no process of a comparison ({said(error)}); mend or remove it"
                 ) from error
     return lines
 

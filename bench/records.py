@@ -34,6 +34,7 @@ from bench.schema import (
     validate_certificate,
 )
 from bench.variables import compared
+from datasets.hidden import is_foreign
 
 CERTIFICATES = "certificates"
 # Where files lie and how the run is watched changes no figure: left out of the hash.
@@ -211,8 +212,8 @@ def read_certificate(results_dir: str | Path, id: str) -> dict[str, Any] | None:
 
 def read_certificates(results_dir: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
     """All certificates of a results folder, oldest first, and a warning for each file that is not one."""
-    paths = sorted((Path(results_dir) / CERTIFICATES).glob("*.json"))
-    certificates, warnings = _read_all(paths, validate_certificate)
+    paths = [path for path in (Path(results_dir) / CERTIFICATES).glob("*.json") if not is_foreign(path.name)]
+    certificates, warnings = _read_all(sorted(paths), validate_certificate)
     return sorted(certificates, key=lambda found: (found["created"], found["id"])), warnings
 
 
@@ -273,5 +274,5 @@ def _read_all(paths: list[Path], check: Callable[[Any], list[str]]) -> tuple[lis
 
 
 def _is_record_path(relative: Path) -> bool:
-    hidden = any(part.startswith(".") for part in relative.parts)
+    hidden = any(is_foreign(part) for part in relative.parts)
     return not hidden and not {CERTIFICATES, "wandb"}.intersection(relative.parts[:-1])

@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from bench.declared import check_declared
 from bench.screen import command
 from bench.workers.options import length_of
 from datasets import registry
 from datasets.batches import epoch_order, fit_length
 from datasets.data import PADDING, DataError, Dataset, Description
 from datasets.progress import VOICE, WIDTH, items, wrapped
-from ssm.checks import check_seed, check_whole
+from ssm.checks import check_seed, check_size
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -77,11 +78,16 @@ def composed(words: Sequence[str]) -> dict[str, Any]:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
+    from bench.command import as_refusal
+
     if options := [word for word in words if word.startswith("-")]:
         raise ValueError(f"{options[0]}: bench.show has no such option; it takes group=choice and setting=value")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = OmegaConf.to_container(compose("config", overrides=list(words)), resolve=True)
+        try:
+            config = OmegaConf.to_container(compose("config", overrides=list(words)), resolve=True)
+        except (ValueError, LookupError, AttributeError, TypeError, AssertionError) as error:  # of Hydra, on odd words
+            raise as_refusal(error) from error
     assert isinstance(config, dict)
     return {str(name): value for name, value in config.items()}
 
@@ -177,15 +183,14 @@ def _protocol(description: Description) -> str:
 
 
 def _check(config: Mapping[str, Any]) -> None:
-    """Of the settings those that are used here and that no other module checks."""
-    if not isinstance(config.get("dataset"), Mapping):
-        raise ValueError(f"dataset={config.get('dataset')!r}: names no data set; choose {', '.join(registry.names())}")
+    """The names of all settings, and the values of those that are used here and that no other module checks."""
+    check_declared(config, CONF)
     if not isinstance(config["data_dir"], str) or not config["data_dir"]:
         raise ValueError(f"data_dir={config['data_dir']!r}: must be the name of a folder; set data_dir=data")
     check_seed("seed", config["seed"])
-    check_whole("task.batch_size", config["task"]["batch_size"])
+    check_size("task.batch_size", config["task"]["batch_size"])
     if config["task"]["length"] is not None:
-        check_whole("task.length", config["task"]["length"])
+        check_size("task.length", config["task"]["length"])
 
 
 def _check_out(out: Path) -> None:

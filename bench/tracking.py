@@ -22,6 +22,7 @@ from typing import Any
 from bench.records import plain
 from bench.workers.children import Child
 from datasets.progress import VOICE
+from datasets.reasons import said
 
 MODES = ("disabled", "offline", "online")
 START_SECONDS = 60.0
@@ -66,7 +67,7 @@ class Tracker:
             # Ctrl-C is for the run, which then finishes its tracking itself.
             self._child = Child(command, environment, cwd=ROOT, stderr=self._errors, own_session=True)
         except OSError as error:
-            self._fail(f"its process did not start: {error}")
+            self._fail(f"its process did not start: {said(error)}")
             self._errors.close()
             return
         settings = {**self.settings, "name": self.settings.get("name") or name, "folder": str(self.folder)}

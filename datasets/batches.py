@@ -30,6 +30,7 @@ def epoch_order(count: int, batch_size: int, seed: int, epoch: int) -> np.ndarra
     A pure function of its arguments: each of the `count` sequences comes at most once, and the
     count % batch_size that are left over are others in every epoch.
     """
+    _at_least("count", count, 1)
     _at_least("batch_size", batch_size, 1)
     _at_least("seed", seed, 0)
     _at_least("epoch", epoch, 0)
@@ -66,13 +67,14 @@ def fit_length(inputs: InputsT, length: int | None) -> InputsT:
     if length is None or length == own:
         return inputs
     _at_least("length", length, 1)
+    _at_least("the sequences' own length", own, 1)
     order = np.arange(length) % own
     return inputs.reordered(order) if isinstance(inputs, Stored) else np.take(inputs, order, axis=axis)
 
 
 def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"{name}={value} must be {least} or more")
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name}={value!r} must be {least} or more, and a whole number; set {name}={least}")
 
 
 class Prefetcher(Generic[BatchT]):

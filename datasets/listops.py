@@ -18,7 +18,7 @@ import numpy as np
 
 from datasets.data import PADDING, Dataset, Description, Split
 from datasets.files import listops as listops_files
-from datasets.files import sources
+from datasets.files import listops_values, sources
 from datasets.files.listops import CLASSES, FILES
 from datasets.generators import listops as listops_generator
 from datasets.generators.listops import END_OF_SEQUENCE, SYMBOLS
@@ -36,7 +36,7 @@ PROTOCOLS = (
     Protocol("s5", Parts(), Text(LENGTH)),
     Protocol("annotated", Parts(validation="test"), Text(LENGTH, masked=False)),
 )
-_CODE = [__file__, listops_files.__file__, listops_generator.__file__]
+_CODE = [__file__, listops_files.__file__, listops_values.__file__, listops_generator.__file__]
 
 
 def describe(settings: Mapping[str, Any]) -> Description:

@@ -17,6 +17,7 @@ from datasets.files.speech_commands import LENGTH, WORDS_10
 from datasets.parts import speech
 from datasets.parts.speech import SpeechSet
 from datasets.parts.splits import Rows
+from datasets.reasons import said
 from datasets.store.cache import Prepared
 
 _NAME = "speechcommands10"
@@ -45,8 +46,8 @@ class Stratified:
             )
         except ValueError as error:
             raise DataError(
-                f"dataset {_NAME}: {len(rows)} clips of a full second cannot be cut 70/15/15 in each word ({error}); "
-                "unpack the published archive completely, or choose dataset.protocol=default"
+                f"dataset {_NAME}: {len(rows)} clips of a full second cannot be cut 70/15/15 in each word "
+                f"({said(error)}); unpack the published archive completely, or choose dataset.protocol=default"
             ) from error
         return np.sort(train), np.sort(validation), np.sort(test)
 

@@ -54,6 +54,9 @@ def test_first_positions_are_uniform() -> None:
         ((10, 11, 0, 0), "batch_size=11 is larger than the 10 training sequences; choose 10 or less"),
         ((10, 0, 0, 0), "batch_size=0 must be 1 or more"),
         ((10, 2, -1, 0), "seed=-1 must be 0 or more"),
+        ((10, 2.5, 0, 0), r"batch_size=2\.5 must be 1 or more, and a whole number"),
+        ((10, True, 0, 0), "batch_size=True must be 1 or more, and a whole number"),
+        ((0, 1, 0, 0), "count=0 must be 1 or more"),
         ((10, 2, 0, -1), "epoch=-1 must be 0 or more"),
     ],
 )

@@ -169,6 +169,8 @@ def spoil(root: Path, damage: str) -> None:
         victim.write_bytes(b" \n")
     elif damage == "half folder":
         victim.unlink()
+    elif damage == "another text":
+        victim.rename(victim.with_name("README.txt"))
     elif damage == "empty folder":
         shutil.rmtree(victim.parent)
         victim.parent.mkdir()
@@ -193,6 +195,7 @@ def spoil(root: Path, damage: str) -> None:
         ),
         ("empty review", r"train/pos/2_7\.txt: the review is empty; put the file"),
         ("half folder", r"train/pos: 3 reviews \(\*\.txt\) are there; the published data has 4\. Unpack aclImdb_v1"),
+        ("another text", r"train/pos/README\.txt: a review's name is <number>_<rating>\.txt; remove"),
         ("empty folder", r"train/pos: 0 reviews \(\*\.txt\) are there"),
         ("missing folder", r"aclImdb: train/pos is not in it; unpack aclImdb_v1\.tar\.gz"),
         ("foreign characters", r"U\+0416 'Ж' is seen 15 times in the train part \(so are 1 others\)"),

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from listops_trees import parsed, with_parentheses, words
+from listops_trees import parsed, value, with_parentheses, words
 
 from datasets import DataError, listops, registry
+from datasets.files import listops_values
 from datasets.generators.listops import SYMBOLS, expressions
 
 ROOT = Path(__file__).parents[1]
@@ -135,6 +136,20 @@ def test_text_is_the_inverse_of_the_tokens() -> None:
         ("Source\tTarget\n[MAX 1 \ufffd ]\t2\n", r"line 2: '\ufffd' is no symbol"),
         ("Source\tTarget\n[MAX 1 [MIN 2 3 ]\t2\n", r"line 2: 2 brackets are opened and 1 closed"),
         ("Source\tTarget\n\t2\n", r"line 2: 0 brackets"),
+        ("Source\tTarget\n[MAX 1 2 ]\t2\t\n", r"line 2 has 3 columns, line 1 2"),
+        ("Source\tTarget\n[MAX 1 2 ]\t02\n", r"line 2: the target is '02'"),
+        ("Source\tTarget\n[MAX 1 2 ]\t 2\n", r"line 2: the target is ' 2'"),
+        ("Source\tTarget\n[MAX 1 2 ]\t1\n", r"line 2: the target is 1, but the expression's value is 2"),
+        ("Source\tTarget\n[SM 5 [MED 1 9 4 2 ] ]\t9\n", r"line 2: the target is 9, but the expression's value is 8"),
+        ("Source\tTarget\n] [MAX 1 2\t2\n", r"line 2: '\] \[MAX 1 2' \.\.\. is no single expression: its brackets"),
+        ("Source\tTarget\n[MAX 1 2 ] 3\t2\n", r"line 2: .* is no single expression"),
+        ("Source\tTarget\n[MAX 1 2 ] [MAX 1 2 ]\t2\n", r"line 2: .* is no single expression"),
+        ("Source\tTarget\n3 4\t4\n", r"line 2: .* is no single expression"),
+        ("Source\tTarget\n[MAX ]\t0\n", r"line 2: .* or an operator has fewer than 2 arguments"),
+        ("Source\tTarget\n[SM 3 [MIN 4 ] ]\t7\n", r"line 2: .* or an operator has fewer than 2 arguments"),
+        ("Source\tTarget\n( [MAX 1 2 ]\t2\n", r"line 2: its parentheses do not come in pairs"),
+        ("Source\tTarget\n) [MAX 1 2 ] (\t2\n", r"line 2: its parentheses do not come in pairs"),
+        ("Source\tTarget\n[MAX 1 2 <eos> ]\t2\n", r"line 2: '<eos>' is no symbol"),
     ],
 )
 def test_damaged_files_are_refused_with_line_and_fix(tmp_path: Path, text: str, message: str) -> None:
@@ -143,6 +158,13 @@ def test_damaged_files_are_refused_with_line_and_fix(tmp_path: Path, text: str, 
     with pytest.raises(DataError, match=rf"basic_val\.tsv: {message}.*lra_release"):
         registry.prepare({**SETTINGS, "source": "auto"}, tmp_path)
     assert nothing_prepared(tmp_path)
+
+
+def test_values_are_those_of_another_evaluator() -> None:
+    for tokens, expected in expressions(60, seed=9):
+        assert listops_values.value(tokens.tobytes()) == value(parsed(words(tokens))) == expected
+    assert listops_values.value(bytes([SYMBOLS.index("7")])) == 7
+    assert listops_values.value(b"") is None
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

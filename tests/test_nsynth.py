@@ -96,6 +96,14 @@ def no_folder(path: Path) -> None:
 
 
 NOTE = "note_test_001-060-100"
+
+
+def twice(data_dir: Path) -> None:
+    """Two entries of one name, of which JSON readers take the last."""
+    path = data_dir / "nsynth-test" / "examples.json"
+    path.write_text(path.read_text()[:-1] + f', "{NOTE}": {{"instrument_family": 0}}}}')
+
+
 NOTES: dict[str, tuple[Callable[[Path], None], str]] = {
     "folder absent": (
         lambda data_dir: shutil.rmtree(data_dir / "nsynth-valid"),
@@ -130,6 +138,18 @@ NOTES: dict[str, tuple[Callable[[Path], None], str]] = {
         rf"the instrument_family of {NOTE} is None; expected 0 to 10",
     ),
     "no notes": (spoil_entry("nsynth-test", lambda entries: entries.clear()), r"examples\.json: names no notes"),
+    "family true": (
+        spoil_entry("nsynth-test", lambda entries: entries[NOTE].update(instrument_family=True)),
+        rf"the instrument_family of {NOTE} is True; expected 0 to 10",
+    ),
+    "note twice": (
+        twice,
+        rf"examples\.json: cannot be read as JSON \(the name '{NOTE}' stands twice in an object\); unpack",
+    ),
+    "nested": (
+        lambda data_dir: (data_dir / "nsynth-test" / "examples.json").write_text("[" * 100_000),
+        r"examples\.json: cannot be read as JSON \(.+\); unpack",
+    ),
     "cut list": (
         lambda data_dir: cut(data_dir / "nsynth-test" / "examples.json", 40),
         r"examples\.json: cannot be read as JSON .*unpack nsynth-test\.jsonwav\.tar\.gz again",

@@ -226,6 +226,15 @@ def test_damaged_lists_are_refused_with_their_line(tmp_path: Path, raw: bytes, m
     refused(tmp_path, rf"metadata/2\.npy: {message}.*lra_release\.gz")
 
 
+def test_an_image_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    """It could be in two parts."""
+    metadata = published(tmp_path) / "metadata"
+    text = (metadata / "10.npy").read_text()
+    (metadata / "10.npy").write_text(text + "imgs/2 sample_0.png 0 1 1.0\n")
+    message = r"10\.npy: line 13 names .*imgs/2/sample_0\.png, as does .*2\.npy: line 1; expected each image once"
+    refused(tmp_path, rf"{message}.*lra_release\.gz")
+
+
 def test_lists_that_are_missing_or_foreign_or_too_short_are_refused(tmp_path: Path) -> None:
     folder = published(tmp_path, per_list=4)
     refused(tmp_path, r"its lists name 8 images; expected 10 or more")

@@ -181,6 +181,15 @@ def test_ranges_are_by_channel_and_over_every_training_sequence() -> None:
 # --- refusals
 
 REFUSED = {
+    "~task": ["task=None: is missing"],
+    "~seed": ["seed: is missing"],
+    "~data_dir": ["data_dir: is missing"],
+    "~model.activation": ["model.activation: is missing"],
+    "dataset=null": ["dataset=null: is not a choice"],
+    "hydra=null": ["Hydra cannot compose"],
+    "task.length=1000000000000": ["task.length=1000000000000: ", "at most"],
+    "seed=9223372036854775808": ["seed=9223372036854775808: ", "at most"],
+    "data_dir=a=b": ["""quote it: 'data_dir="a=b"'"""],
     "dataset=digts": ["dataset=digts", "did you mean dataset=digits?"],
     "dataset.validation_fracton=0.2": ["dataset.validation_fracton", "did you mean"],
     "dataset.validation_fraction=2": ["validation_fraction=2"],

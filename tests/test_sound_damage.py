@@ -122,6 +122,14 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
         edit("testing_list.txt", lambda text: text + "yes/00000000_nohash_0.wav\n"),
         r"testing_list\.txt: line 3 names yes/00000000_nohash_0\.wav, which is in the other list too; put",
     ),
+    "clip twice in a list": (
+        edit("testing_list.txt", lambda text: text + "yes/00000001_nohash_0.wav\n"),
+        r"testing_list\.txt: line 3 names yes/00000001_nohash_0\.wav, as a line before it does; put",
+    ),
+    "list names no clip": (
+        edit("testing_list.txt", lambda text: text + "bed/readme\n"),
+        r"testing_list\.txt: line 3 is 'bed/readme'; expected <word>/<clip>\.wav; put",
+    ),
     "list empty": (
         edit("validation_list.txt", lambda text: ""),
         r"no clip of yes is left for validation_list\.txt; put",

@@ -33,6 +33,7 @@ from bench.workers.observations import completed
 from bench.workers.protocol import Build
 from bench.workers.remote import Crew, Remote, RunEnded
 from datasets.progress import VOICE
+from datasets.reasons import said
 
 Config = dict[str, Any]
 
@@ -137,7 +138,7 @@ class Run:
             self.record["notes"].append(f"traceback: {traceback.format_exc()}")
             if self.config["debug"]:
                 traceback.print_exc()
-            return "failed", str(error).strip() or type(error).__name__
+            return "failed", said(error)
         return "ok", None
 
     def _certify(self, context: Context) -> None:

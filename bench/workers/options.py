@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from datasets.data import Description
+from datasets.reasons import said
 from ssm.network import NetworkOptions, network_options
 
 
@@ -49,4 +50,4 @@ def model_options(model: Mapping[str, Any], description: Description, length: in
         )
     except ValueError as error:
         name = str(error).split("=", 1)[0]
-        raise ValueError(f"model.{error}" if name in model else str(error)) from error
+        raise ValueError(f"model.{said(error)}" if name in model else str(error)) from error

@@ -22,6 +22,7 @@ from bench.workers.building import Building, LoadAdapter, Parts
 from bench.workers.protocol import Build, Built, Done, Epoch, MemoryNow, Refused, Timed, Trained
 from bench.workers.traces import read_state, write_state, write_trace
 from datasets.progress import VOICE
+from datasets.reasons import said
 
 BATCHES_IN_TURN = 4
 Tell = Callable[[Any], None]  # sends the body of a notice
@@ -80,7 +81,7 @@ class Station:
                 try:
                     read_state(trainer, path)
                 except ValueError as error:
-                    raise Refused(str(error)) from error
+                    raise Refused(said(error)) from error
             case protocol.Finish():
                 self._be_alone()
             case _:
@@ -110,7 +111,7 @@ class Station:
         try:
             trainer.start_recurrence(self.parts.batch_size)
         except ValueError as error:
-            raise Refused(str(error)) from error
+            raise Refused(said(error)) from error
         steps = [x[:, 0] for x, _ in self.parts.batches(self._turn_count())]
         return _in_turn(trainer.recurrent_step, [trainer.put_step(x) for x in steps])
 

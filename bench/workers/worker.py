@@ -43,6 +43,7 @@ from bench.workers.protocol import (
 )
 from bench.workers.station import Station
 from datasets.progress import VOICE
+from datasets.reasons import said
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_WORDS_SECONDS = 30.0  # what a worker whose parent is gone may take to write its record
@@ -107,7 +108,7 @@ class Worker:
             if self.interruption.reason is not None:  # the signal came out of a library as another exception
                 return self._error(request, "interrupted", self.interruption.reason, traceback.format_exc())
             kind = "out_of_memory" if self.station.is_out_of_memory(error) else "failed"
-            return self._error(request, kind, str(error).strip() or type(error).__name__, traceback.format_exc())
+            return self._error(request, kind, said(error), traceback.format_exc())
         finally:
             self.interruption.close()
 

@@ -22,7 +22,9 @@ from pathlib import Path
 import pooch
 
 from datasets.data import DataError
+from datasets.hidden import lies_hidden
 from datasets.progress import VOICE, Counter, items
+from datasets.reasons import said
 
 _CONNECT_SECONDS, _READ_SECONDS = 5, 30
 _BLOCK = 1 << 20
@@ -100,7 +102,7 @@ def verify(path: Path, checksum: str) -> None:
                 counter.update(len(block))
                 counter.report()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); check that it is a readable file") from error
+        raise DataError(f"{path}: cannot be read ({said(error)}); check that it is a readable file") from error
     if digest.hexdigest() != expected:
         raise DataError(
             f"{path}: its {kind.upper()} is {digest.hexdigest()}; the published file has {expected}. Delete it, and it "
@@ -126,7 +128,7 @@ def download(name: str, urls: Sequence[str], checksum: str, folder: Path, data_d
     except OSError as error:
         raise DataError(
             f"data_dir={str(data_dir)!r}: {name} is not there, and the folder to fetch it into cannot be written "
-            f"({error}); choose another with data_dir=..."
+            f"({said(error)}); choose another with data_dir=..."
         ) from error
     failures = []
     pooch.get_logger().setLevel(logging.WARNING)  # what it would say stands in our line
@@ -144,14 +146,18 @@ def download(name: str, urls: Sequence[str], checksum: str, folder: Path, data_d
 
 
 def unpack(packed: Path, archive: Archive, data_dir: Path) -> Path:
-    """Unpacks with Python's safe filter, which refuses links and paths that lead out of the folder."""
+    """Unpacks with Python's safe filter, which refuses links and paths that lead out of the folder. What the packing
+    system added (datasets/hidden.py) stays packed.
+    """
     folder = data_dir / archive.folder
     fix = "delete it, and it is fetched anew" if archive.urls else "put a good copy there"
     temporary = data_dir / f".{archive.folder}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
         temporary.mkdir(parents=True)
         with tarfile.open(packed) as tar:
-            tar.extractall(temporary, items(tar, f"unpacking {packed.name}", unit="file"), filter="data")
+            members = items(tar, f"unpacking {packed.name}", unit="file")
+            own = (member for member in members if not lies_hidden(member.name))
+            tar.extractall(temporary, own, filter="data")
             while tar.fileobj is not None and tar.fileobj.read(_BLOCK):  # to the end, where a .gz has its checksum
                 pass
         made = temporary / archive.inside
@@ -163,11 +169,11 @@ def unpack(packed: Path, archive: Archive, data_dir: Path) -> Path:
             if not folder.is_dir():  # else another process was first
                 raise
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{packed}: does not unpack ({error}); {fix}") from error
+        raise DataError(f"{packed}: does not unpack ({said(error)}); {fix}") from error
     except OSError as error:
         raise DataError(
-            f"{packed}: cannot be unpacked into {data_dir} ({error}); free some space there, or choose another folder "
-            "with data_dir=..."
+            f"{packed}: cannot be unpacked into {data_dir} ({said(error)}); free some space there, or choose another "
+            "folder with data_dir=..."
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -178,5 +184,5 @@ def reason(error: BaseException) -> str:
     """The innermost error in one line: "Name or service not known" says more than "Max retries exceeded"."""
     while inner := error.__cause__ or error.__context__:
         error = inner
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"
+    name, text = type(error).__name__, said(error)
+    return name if text == name else f"{name}: {text}"

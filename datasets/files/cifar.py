@@ -18,6 +18,7 @@ from datasets.data import DataError
 from datasets.files import archives
 from datasets.files.archives import Archive
 from datasets.files.images import Images
+from datasets.reasons import said
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
 
@@ -58,7 +59,7 @@ def read_file(path: Path) -> np.ndarray:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); check that it is a readable file") from error
+        raise DataError(f"{path}: cannot be read ({said(error)}); check that it is a readable file") from error
     record = 1 + CHANNELS * PIXELS
     if len(raw) != RECORDS * record:
         raise _damaged(path, f"it has {len(raw)} bytes", f"{RECORDS * record}: {RECORDS} records of {record} bytes")

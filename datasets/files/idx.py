@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.data import DataError
+from datasets.reasons import said
 
 _UNSIGNED_BYTE = 0x08
 
@@ -57,13 +58,15 @@ def _unpack(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); check that it is a readable file") from error
+        raise DataError(f"{path}: cannot be read ({said(error)}); check that it is a readable file") from error
     if path.suffix != ".gz":
         return raw
     try:
         return gzip.decompress(raw)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise _damaged(str(path), f"{len(raw)} bytes that do not unpack ({error})", "a whole gzip file") from error
+        raise _damaged(
+            str(path), f"{len(raw)} bytes that do not unpack ({said(error)})", "a whole gzip file"
+        ) from error
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

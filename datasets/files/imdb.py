@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -17,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from datasets import hidden
 from datasets.data import DataError
 from datasets.files import archives, characters
 from datasets.files.archives import Archive
+from datasets.reasons import said
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
 
@@ -37,6 +40,7 @@ _COUNTED = 4096  # the length of the Long Range Arena: a greater one brings no f
 PARTS, CLASSES = ("train", "test"), ("neg", "pos")  # a class's place is its number
 _FOLDERS = tuple(f"{part}/{kind}" for part in PARTS for kind in CLASSES)
 
+_REVIEW = re.compile(r"\d+_\d+\.txt")
 ARCHIVE = Archive(
     file="aclImdb_v1.tar.gz",
     urls=("https://ai.stanford.edu/~amaas/data/sentiment/",),
@@ -83,12 +87,17 @@ def _make(data_dir: Path, length: int, folder: Path) -> Mapping[str, Any]:
 def _reviews(folder: Path) -> list[Path]:
     """A folder's files in an order that no machine changes; DataError unless all are there."""
     try:
-        names = sorted(os.listdir(folder))
+        names = hidden.own(os.listdir(folder))
     except FileNotFoundError:
         names = []
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error}); make it a folder that can be") from error
-    paths = [folder / name for name in names if name.endswith(".txt") and not name.startswith(".")]
+        raise DataError(f"{folder}: cannot be read ({said(error)}); make it a folder that can be") from error
+    paths = [folder / name for name in names if name.endswith(".txt")]
+    for path in paths:
+        if not _REVIEW.fullmatch(path.name):
+            raise DataError(
+                f"{path}: a review's name is <number>_<rating>.txt; remove what does not belong to {ARCHIVE.file}"
+            )
     if len(paths) != REVIEWS:
         raise DataError(
             f"{folder}: {len(paths)} reviews (*.txt) are there; the published data has {REVIEWS}. Unpack "
@@ -104,7 +113,7 @@ def _texts(paths: Iterator[Path], digest: Any) -> Iterator[str]:
         try:
             raw = path.read_bytes()
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error}); {fix}") from error
+            raise DataError(f"{path}: cannot be read ({said(error)}); {fix}") from error
         digest.update(f"{path.parent.parent.name}/{path.parent.name}/{path.name} {len(raw)}\n".encode() + raw)
         text = characters.decoded(raw, str(path), fix)
         if not text.strip():

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from datasets.data import DataError
-from datasets.files import sources
+from datasets.files import listops_values, sources
 from datasets.generators.listops import CLOSE, MAX, MED, MIN, SM, SYMBOLS, ZERO
+from datasets.reasons import said
 from datasets.store.cache import progress
 
 CLASSES = 10
@@ -59,12 +60,13 @@ def _expressions(path: Path, digest: Any) -> Iterator[tuple[np.ndarray, int]]:
                 if line.strip():
                     yield _expression(line.rstrip(b"\r\n").split(b"\t"), columns, f"{path}: line {number}")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); {_HINT}") from error
+        raise DataError(f"{path}: cannot be read ({said(error)}); {_HINT}") from error
     if number == 1:
         raise DataError(f"{path}: holds no expression; {_HINT} again")
 
 
-def _columns(header: bytes, path: Path) -> tuple[int, int]:
+def _columns(header: bytes, path: Path) -> tuple[int, int, int]:
+    """Where the expression and its value stand, and how many columns there are."""
     names = header.rstrip(b"\r\n").split(b"\t")
     for name in (b"Source", b"Target"):
         if name not in names:
@@ -72,16 +74,18 @@ def _columns(header: bytes, path: Path) -> tuple[int, int]:
                 f"{path}: line 1 has no column {name.decode()!r}; it must name Source and Target, with a tab between; "
                 f"{_HINT} again"
             )
-    return names.index(b"Source"), names.index(b"Target")
+    return names.index(b"Source"), names.index(b"Target"), len(names)
 
 
-def _expression(fields: Sequence[bytes], columns: tuple[int, int], where: str) -> tuple[np.ndarray, int]:
-    if len(fields) <= max(columns):
+def _expression(fields: Sequence[bytes], columns: tuple[int, int, int], where: str) -> tuple[np.ndarray, int]:
+    *own, count = columns
+    if len(fields) != count:
         raise DataError(
-            f"{where} has {len(fields)} columns; expected an expression, a tab and its value; {_HINT} again"
+            f"{where} has {len(fields)} columns, line 1 {count}; expected an expression, a tab and its value; {_HINT} "
+            "again"
         )
-    source, target = (fields[column] for column in columns)
-    if not (target.isdigit() and int(target) < CLASSES):
+    source, target = (fields[column] for column in own)
+    if not (len(target) == 1 and target.isdigit()):
         raise DataError(f"{where}: the target is {_quoted(target)}; expected a digit from 0 to 9; {_HINT} again")
     words = source.translate(None, b"()").split()
     try:
@@ -96,7 +100,24 @@ def _expression(fields: Sequence[bytes], columns: tuple[int, int], where: str) -
         raise DataError(
             f"{where}: {opened} brackets are opened and {closed} closed, so that it is cut off; {_HINT} again"
         )
-    return np.frombuffer(tokens, np.uint8), int(target)
+    if not _paired(source):
+        raise DataError(f"{where}: its parentheses do not come in pairs, so that it is damaged; {_HINT} again")
+    value = listops_values.value(tokens)
+    if value is None:
+        raise DataError(
+            f"{where}: {_quoted(source)} ... is no single expression: its brackets do not match, or an operator has "
+            f"fewer than {listops_values.LEAST_ARGUMENTS} arguments; {_HINT} again"
+        )
+    if value != int(target):
+        raise DataError(f"{where}: the target is {int(target)}, but the expression's value is {value}; {_HINT} again")
+    return np.frombuffer(tokens, np.uint8), value
+
+
+def _paired(source: bytes) -> bool:
+    """Whether each parenthesis that is opened is closed behind it; they say nothing else that the brackets do not."""
+    letters = np.frombuffer(source, np.uint8)
+    depth = np.cumsum((letters == ord("(")).astype(np.int8) - (letters == ord(")")).astype(np.int8), dtype=np.int64)
+    return bool(depth[-1] == 0 and depth.min() >= 0)
 
 
 def _quoted(raw: bytes) -> str:

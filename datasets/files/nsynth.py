@@ -6,7 +6,6 @@ of theirs is published.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,8 @@ from datasets.data import DataError
 from datasets.files import archives, wav
 from datasets.files.archives import Archive
 from datasets.files.wav import Form
+from datasets.plain_json import strict_json
+from datasets.reasons import said
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe
 
@@ -91,13 +92,13 @@ def _listing(folder: Path) -> dict[Path, int]:
     path = folder / _EXAMPLES
     fix = f"unpack {folder.name}.jsonwav.tar.gz again"
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); {fix}") from error
+        entries = strict_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({said(error)}); {fix}") from error
     try:
         present = set(os.listdir(folder / _AUDIO))
     except OSError as error:
-        raise DataError(f"{folder / _AUDIO}: cannot be read ({error}); {fix}") from error
+        raise DataError(f"{folder / _AUDIO}: cannot be read ({said(error)}); {fix}") from error
     if not isinstance(entries, dict) or not entries:
         raise DataError(f"{path}: names no notes; expected an object with one entry a note; {fix}")
     found = {}

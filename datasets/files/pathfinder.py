@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from datasets import hidden
 from datasets.data import DataError
 from datasets.files import sources
-from datasets.store.cache import fingerprint, new_array, progress
+from datasets.reasons import said
+from datasets.store.cache import Fingerprint, fingerprint, new_array, progress
 
 DIFFICULTIES = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9", "hard": "curv_contour_length_14"}
 KNOWN_BAD = {(32, "easy", "imgs/0/sample_172.png")}  # an empty file of the archive, left out by the official loader too
@@ -45,12 +47,12 @@ def find(data_dir: Path, size: int, difficulty: str) -> Path | None:
     return None if found is None else found / DIFFICULTIES[difficulty]
 
 
-def state(folder: Path) -> str:
+def state(folder: Path) -> Fingerprint:
     """Changes when files come or go and when a list changes."""
     try:
         return fingerprint(folder, *_found_lists(folder))
     except OSError as error:
-        raise DataError(f"{folder}: its lists cannot be read ({error}); {_HINT} again, {_OTHERWISE}") from error
+        raise DataError(f"{folder}: its lists cannot be read ({said(error)}); {_HINT} again, {_OTHERWISE}") from error
 
 
 def read(folder: Path | None, data_dir: Path, size: int, difficulty: str, into: Path) -> Mapping[str, Any]:
@@ -67,6 +69,7 @@ def read(folder: Path | None, data_dir: Path, size: int, difficulty: str, into: 
         for entry in _entries(path, folder, digest)
         if (size, difficulty, entry.path.relative_to(folder).as_posix()) not in KNOWN_BAD
     ]
+    _once(entries)
     if len(entries) < _LEAST:
         raise DataError(
             f"{folder}: its lists name {len(entries)} images; expected {_LEAST} or more; {_HINT}, {_OTHERWISE}"
@@ -84,9 +87,9 @@ def read(folder: Path | None, data_dir: Path, size: int, difficulty: str, into: 
 def _found_lists(folder: Path) -> list[Path]:
     metadata = folder / "metadata"
     try:
-        return [metadata / name for name in os.listdir(metadata) if name.endswith(".npy")]
+        return [metadata / name for name in hidden.own(os.listdir(metadata)) if name.endswith(".npy")]
     except OSError as error:
-        raise DataError(f"{metadata}: cannot be read ({error}); {_HINT} again, {_OTHERWISE}") from error
+        raise DataError(f"{metadata}: cannot be read ({said(error)}); {_HINT} again, {_OTHERWISE}") from error
 
 
 def _lists(folder: Path) -> list[Path]:
@@ -103,7 +106,7 @@ def _entries(path: Path, folder: Path, digest: Any) -> Iterator[Entry]:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); {_HINT} again, {_OTHERWISE}") from error
+        raise DataError(f"{path}: cannot be read ({said(error)}); {_HINT} again, {_OTHERWISE}") from error
     digest.update(raw)
     lines = raw.decode("utf-8", "replace").splitlines()
     if not lines:
@@ -121,6 +124,17 @@ def _entries(path: Path, folder: Path, digest: Any) -> Iterator[Entry]:
         yield Entry(folder / name, int(fields[3]), where)
 
 
+def _once(entries: Sequence[Entry]) -> None:
+    """DataError where two lines name one image, which could then be in two parts."""
+    first: dict[Path, Entry] = {}
+    for entry in entries:
+        if (other := first.setdefault(entry.path, entry)) is not entry:
+            raise DataError(
+                f"{entry.where} names {entry.path}, as does {other.where}; expected each image once; {_HINT} again, "
+                f"{_OTHERWISE}"
+            )
+
+
 def _bytes(entry: Entry) -> bytes:
     try:
         return entry.path.read_bytes()
@@ -129,7 +143,7 @@ def _bytes(entry: Entry) -> bytes:
             f"{entry.path}: is not there, but {entry.where} names it; {_HINT} again, {_OTHERWISE}"
         ) from error
     except OSError as error:
-        raise DataError(f"{entry.path}: cannot be read ({error}); {_HINT} again, {_OTHERWISE}") from error
+        raise DataError(f"{entry.path}: cannot be read ({said(error)}); {_HINT} again, {_OTHERWISE}") from error
 
 
 def _image(raw: bytes, entry: Entry, size: int) -> np.ndarray:
@@ -147,10 +161,10 @@ def _image(raw: bytes, entry: Entry, size: int) -> np.ndarray:
                 return np.asarray(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
-            f"{entry.path}: is far larger than {size} x {size} pixels ({error}); {_HINT} again, {_OTHERWISE}"
+            f"{entry.path}: is far larger than {size} x {size} pixels ({said(error)}); {_HINT} again, {_OTHERWISE}"
         ) from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{entry.path}: is no whole PNG file ({error}); {_HINT} again, {_OTHERWISE}") from error
+        raise DataError(f"{entry.path}: is no whole PNG file ({said(error)}); {_HINT} again, {_OTHERWISE}") from error
     raise DataError(
         f"{entry.path}: is {found[1]} x {found[2]} pixels of mode {found[0]}; expected {size} x {size} of mode L, "
         f"8 bit grey; {_HINT} again, {_OTHERWISE}"

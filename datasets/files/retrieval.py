@@ -17,6 +17,7 @@ import numpy as np
 
 from datasets.data import DataError
 from datasets.files import characters, sources
+from datasets.reasons import said
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
 
@@ -90,7 +91,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         with open(path, "rb") as file:
             yield from enumerate(file, start=1)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); {_HINT}") from error
+        raise DataError(f"{path}: cannot be read ({said(error)}); {_HINT}") from error
 
 
 def _pairs(path: Path) -> Iterator[tuple[str, int, tuple[str, str]]]:

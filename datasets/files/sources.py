@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.data import DataError
-from datasets.store.cache import Prepared, Recipe, kept, prepared
+from datasets.store.cache import Fingerprint, Prepared, Recipe, kept, prepared
 
 SOURCES = ("auto", "published", "generated")
 
@@ -18,7 +18,7 @@ SOURCES = ("auto", "published", "generated")
 def arrays(
     source: str,
     data_dir: Path,
-    published: tuple[Recipe, str | None, Callable[[Path], Mapping[str, Any]]],
+    published: tuple[Recipe, Fingerprint | None, Callable[[Path], Mapping[str, Any]]],
     generated: tuple[Recipe, Callable[[Path], Mapping[str, Any]]],
 ) -> Prepared:
     """Prepared arrays, with notes["generated"]. published: recipe, fingerprint (None: no files) and `make`."""

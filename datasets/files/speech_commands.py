@@ -7,16 +7,19 @@ A part of it will do: what counts is that the words that are asked for have clip
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from datasets import hidden
 from datasets.data import DataError
 from datasets.files import archives, wav
 from datasets.files.archives import Archive
 from datasets.files.wav import Form
+from datasets.reasons import said
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe
 
@@ -43,6 +46,7 @@ ARCHIVE = Archive(
 _PLACES = (ARCHIVE.folder, f"SpeechCommands/{ARCHIVE.folder}", "SpeechCommands", "speech_commands", ".")
 _FIX = f"put the file of {ARCHIVE.file} there"
 _READABLE = f"make its folders and files readable, or unpack {ARCHIVE.file} again"
+_CLIP = re.compile(r"[^/]+/[^/]+\.wav")
 _FORM = Form(RATE, LENGTH, shorter=True, fix=_FIX)
 
 
@@ -64,7 +68,7 @@ def clips(words: Sequence[str], data_dir: Path) -> Prepared:
             _check_presence(folder, words)
             source = cache.fingerprint(*(folder / name for name in (*LISTS, *words)))
         except OSError as error:
-            raise DataError(f"{folder}: cannot be read ({error}); {_READABLE}") from error
+            raise DataError(f"{folder}: cannot be read ({said(error)}); {_READABLE}") from error
 
     def make(into: Path) -> Mapping[str, Any]:
         return _make(into, folder or archives.unpacked(ARCHIVE, data_dir), words)
@@ -114,9 +118,9 @@ def _listing(folder: Path, words: Sequence[str]) -> tuple[list[str], np.ndarray]
     labels: list[int] = []
     for word in sorted(words):
         try:
-            own = sorted(entry for entry in os.listdir(folder / word) if entry.endswith(".wav"))
+            own = [entry for entry in hidden.own(os.listdir(folder / word)) if entry.endswith(".wav")]
         except OSError as error:
-            raise DataError(f"{folder / word}: cannot be read ({error}); {_READABLE}") from error
+            raise DataError(f"{folder / word}: cannot be read ({said(error)}); {_READABLE}") from error
         if not own:
             raise DataError(f"{folder / word}: the folder holds no .wav clip; unpack {ARCHIVE.file} completely")
         names += [f"{word}/{clip}" for clip in own]
@@ -133,10 +137,10 @@ def _parts(folder: Path, words: Sequence[str], names: Sequence[str]) -> np.ndarr
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read as a list of clips ({error}); {_FIX}") from error
+            raise DataError(f"{path}: cannot be read as a list of clips ({said(error)}); {_FIX}") from error
         for number, line in enumerate(map(str.strip, lines), 1):
             word = line.partition("/")[0]
-            if line and word not in WORDS_35:
+            if line and not (word in WORDS_35 and _CLIP.fullmatch(line)):
                 raise DataError(f"{path}: line {number} is {line!r}; expected <word>/<clip>.wav; {_FIX}")
             if word not in words:
                 continue
@@ -146,8 +150,9 @@ def _parts(folder: Path, words: Sequence[str], names: Sequence[str]) -> np.ndarr
                     f"{path}: line {number} names {line}, and {folder / line} is not there; unpack {ARCHIVE.file} "
                     "completely, or take the line out"
                 )
-            if parts[index] not in (TRAIN, part):
-                raise DataError(f"{path}: line {number} names {line}, which is in the other list too; {_FIX}")
+            if parts[index] != TRAIN:
+                other = "which is in the other list too" if parts[index] != part else "as a line before it does"
+                raise DataError(f"{path}: line {number} names {line}, {other}; {_FIX}")
             parts[index] = part
     for part, title in ((TRAIN, "training"), *((part, file) for file, part in LISTS.items())):
         if not (parts == part).any():

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.data import DataError
+from datasets.reasons import said
 from datasets.store.cache import progress
 
 SCALE = 32768.0  # full scale of 16 bits: a sample divided by it lies in [-1, 1)
@@ -43,7 +44,7 @@ def parse(raw: bytes, path: Path, form: Form) -> np.ndarray:
             rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
             declared, content = file.getnframes(), file.readframes(file.getnframes())
     except (wave.Error, EOFError, RuntimeError) as error:  # the last where a part is said to be longer than the file
-        raise DataError(f"{path}: is no whole .wav file of PCM ({error or 'it ends early'}); {form.fix}") from error
+        raise DataError(f"{path}: is no whole .wav file of PCM ({said(error)}); {form.fix}") from error
     if width != _BYTES:
         raise DataError(f"{path}: its samples have {8 * width} bits; expected 16; {form.fix}")
     if channels != 1:
@@ -73,7 +74,7 @@ def fill(samples: np.ndarray, paths: Sequence[Path], form: Form, name: str) -> t
         try:
             raw = path.read_bytes()
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error}); {form.fix}") from error
+            raise DataError(f"{path}: cannot be read ({said(error)}); {form.fix}") from error
         clip = parse(raw, path, form)
         digest.update(raw)
         lengths[index] = len(clip)

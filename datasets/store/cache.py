@@ -25,6 +25,10 @@ import numpy as np
 
 from datasets.data import DataError
 from datasets.progress import VOICE, items
+from datasets.reasons import said
+from datasets.store.earlier import EARLIER
+from datasets.store.fingerprints import Fingerprint
+from datasets.store.fingerprints import fingerprint as fingerprint  # part of what this module offers
 
 FOLDER = "prepared"
 DOCUMENT = "prepared.json"
@@ -42,11 +46,12 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """A folder's name without the source."""
+        """A folder's name without the source; the one of an earlier version that makes the same arrays."""
         digest = hashlib.sha256(json.dumps(dict(self.settings), sort_keys=True).encode())
         for path in sorted(self.code):
             digest.update(Path(path).read_bytes())
-        return f"{self.name}-{digest.hexdigest()[:12]}"
+        own = f"{self.name}-{digest.hexdigest()[:12]}"
+        return EARLIER.get(own, own)
 
 
 @dataclass(frozen=True)
@@ -57,44 +62,36 @@ class Prepared:
     notes: Mapping[str, Any]
 
 
-def fingerprint(*paths: Path) -> str:
-    """Names, sizes and times of files, and of folders with those below them: their times tell of files that come or go.
-
-    The files in a folder are not asked: a hundred thousand of them take minutes on a network's disk, in every run.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        # os.walk asks no file what it is: a hundred thousand clips take a tenth of a second
-        own = sorted(Path(below) for below, _, _ in os.walk(path)) if path.is_dir() else [path]
-        for each in own:
-            state = each.stat()
-            size = 0 if each.is_dir() else state.st_size
-            digest.update(f"{each.name} {size} {state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:12]
-
-
-def prepared(recipe: Recipe, data_dir: Path, source: str | None, make: Callable[[Path], Mapping[str, Any]]) -> Prepared:
+def prepared(
+    recipe: Recipe, data_dir: Path, source: Fingerprint | str | None, make: Callable[[Path], Mapping[str, Any]]
+) -> Prepared:
     """The arrays of the recipe, made where there are none that can be trusted.
 
-    source: fingerprint() of what they are made from; None where that is gone, and arrays made before will do. make: is
-    given an empty folder, leaves .npy files in it and returns plain values to note, such as the source's checksum.
-    Raises DataError, as `make` does, and leaves nothing half-made.
+    source: fingerprint() of what they are made from, or a name for what is no file; None where that is gone, and arrays
+    made before will do. make: is given an empty folder, leaves .npy files in it and returns plain values to note, such
+    as the source's checksum. Raises DataError, as `make` does, and leaves nothing half-made.
     """
     found = _find(recipe, data_dir, source)
     if found is not None:
         return found
-    folder = data_dir / FOLDER / f"{recipe.key}-{source}"
+    folder = data_dir / FOLDER / f"{recipe.key}-{_thorough(source)}"
+    glance = source.glance if isinstance(source, Fingerprint) else None
+    found = _read(folder)
+    if found is not None:  # the folders' times have changed, and what counts in them has not
+        with contextlib.suppress(OSError):  # what cannot be noted is looked at thoroughly again
+            _note(folder, glance)
+        return found
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder), VOICE.during(f"preparing {recipe.name}"):
             found = _read(folder)  # another process may have made it meanwhile
             if found is None:
-                _fill(folder, make)
+                _fill(folder, make, glance)
                 found = _read(folder)
     except OSError as error:
         raise DataError(
-            f"data_dir={str(data_dir)!r}: {folder} cannot be written ({error}); free some space there, or choose a "
-            "folder of your own with data_dir=... (it may link to the data files)"
+            f"data_dir={str(data_dir)!r}: {folder} cannot be written ({said(error)}); free some space there, or choose "
+            "a folder of your own with data_dir=... (it may link to the data files)"
         ) from error
     if found is None:
         raise DataError(f"{folder}: what was written there reads back damaged; check the disk")
@@ -116,18 +113,56 @@ def progress(source: Iterable[ItemT], name: str, total: int | None = None) -> It
     yield from items(source, f"preparing {name}", total)
 
 
-def _find(recipe: Recipe, data_dir: Path, source: str | None) -> Prepared | None:
-    """What was made from this source, or, without one, what was made last."""
-    if source is not None:
+def _find(recipe: Recipe, data_dir: Path, source: Fingerprint | str | None) -> Prepared | None:
+    """What was made from this source, as a glance tells, or, without one, what was made last."""
+    if isinstance(source, str):
         return _read(data_dir / FOLDER / f"{recipe.key}-{source}")
     known = sorted((data_dir / FOLDER).glob(f"{recipe.key}-*"), key=lambda path: path.stat().st_mtime_ns)
+    if source is not None:
+        # an earlier version noted no glance, and named the folder by it
+        earlier = f"{recipe.key}-{source.glance}"
+        known = [folder for folder in known if source.glance == _glance(folder) or folder.name == earlier]
     return next((found for folder in reversed(known) if (found := _read(folder)) is not None), None)
+
+
+def _thorough(source: Fingerprint | str | None) -> str | None:
+    if not isinstance(source, Fingerprint):
+        return source
+    try:
+        return source.thorough()
+    except OSError as error:
+        raise DataError(
+            f"{error.filename}: cannot be read ({said(error)}); check its rights, or put a good copy there"
+        ) from error
+
+
+def _document(folder: Path) -> Any:
+    return json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
+
+
+def _glance(folder: Path) -> str | None:
+    """What a glance at the source showed when the folder was made, or known again; None where it does not say."""
+    try:
+        glance = _document(folder)["glance"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return glance if isinstance(glance, str) else None
+
+
+def _note(folder: Path, glance: str | None) -> None:
+    """Notes another glance at the same source; whole or not at all, as other processes read it."""
+    temporary = folder / f".{DOCUMENT}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    try:
+        temporary.write_text(json.dumps(_document(folder) | {"glance": glance}, indent=1), encoding="utf-8")
+        os.replace(temporary, folder / DOCUMENT)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _read(folder: Path) -> Prepared | None:
     """The folder's arrays; None where it is absent or damaged."""
     try:
-        document = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
+        document = _document(folder)
         if document["crc32"] != _content_checksum(document):
             return None
         for name, file in document["files"].items():
@@ -144,7 +179,7 @@ def _read(folder: Path) -> Prepared | None:
         return None
 
 
-def _fill(folder: Path, make: Callable[[Path], Mapping[str, Any]]) -> None:
+def _fill(folder: Path, make: Callable[[Path], Mapping[str, Any]], glance: str | None) -> None:
     for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed: nobody else is here
         shutil.rmtree(left, ignore_errors=True)
     temporary = folder.parent / f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
@@ -159,7 +194,7 @@ def _fill(folder: Path, make: Callable[[Path], Mapping[str, Any]]) -> None:
             files[path.name] = {"bytes": state.st_size, "mtime_ns": state.st_mtime_ns, "crc32": _checksum(path)}
         with open(temporary / DOCUMENT, "w", encoding="utf-8") as file:
             document = {"files": files, "notes": dict(notes)}
-            json.dump(document | {"crc32": _content_checksum(document)}, file, indent=1)
+            json.dump(document | {"crc32": _content_checksum(document), "glance": glance}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
