@@ -17,10 +17,10 @@ from commands import CONF, EAGER, TINY, composed, run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 
-from bench import launch
 from bench.command import parse, plain_words
-from bench.launch import Outcome
 from bench.refusals import explain
+from bench.runs import job
+from bench.runs.job import Outcome
 from run import Session
 
 ODD = "model.n=7"  # refused by every model's own check, with its name
@@ -147,7 +147,7 @@ def test_a_job_that_stumbles_over_a_mistake_of_ours_does_not_end_the_sweep(monke
             raise KeyError("ours")
         return Outcome("label", "ok", None, None)
 
-    monkeypatch.setattr(launch, "launch", stumbling)
+    monkeypatch.setattr(job, "launch", stumbling)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.chdir(tmp_path)
     assert Session(["seed=0,1,2", "-m"]).run() == 1
