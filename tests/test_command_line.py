@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import shlex
 import sys
 from pathlib import Path
 
 import pytest
-from commands import CONF, EAGER, TINY, composed, run
+from commands import CONF, EAGER, TINY, composed, joined, run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 
@@ -59,17 +60,18 @@ def command(monkeypatch, tmp_path, capsys):
         said = capsys.readouterr()
         assert "Traceback" not in said.err, said.err
         assert list(folder.iterdir()) == []
-        return status, said.out, said.err
+        return status, re.sub(r"\n {4,}", " ", said.out), joined(said.err)
 
     return command
 
 
 def summary(out: str) -> list[tuple[str, str]]:
-    """(status, what stands behind it) of each job, from the closing lines of a sweep."""
+    """(status, what stands behind it but the job's number) of each job, from the closing lines of a sweep."""
     lines = out.splitlines()
     heads = [number for number, line in enumerate(lines) if line.split()[:2] == ["status", "run"]]
     assert len(heads) == 1, out
-    return [tuple(line.split(maxsplit=1)) for line in lines[heads[0] + 1 :]]
+    rows = (line.split(maxsplit=2) for line in lines[heads[0] + 1 :])
+    return [(status, rest) for status, _, rest in rows]
 
 
 def test_a_sweep_is_the_same_wherever_its_words_stand(command):
