@@ -31,7 +31,7 @@ from test_retrieval import config as retrieval_settings
 from test_retrieval import lay_pairs
 
 from bench import choices, records
-from datasets import registry
+from datasets import registry, speechcommands, speechcommands10
 from datasets.files import archives, imdb
 from datasets.files.archives import Archive
 from datasets.hidden import is_foreign, lies_hidden, own
@@ -102,9 +102,11 @@ BY_NAME = {"smnist", "pmnist", "mnist-classification", "scifar10", "lra_image", 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few words are all words, and few reviews all reviews."""
-    monkeypatch.setattr("datasets.speechcommands10.WORDS_10", ("yes",))
+    for module, words in ((speechcommands10, ("yes",)), (speechcommands, ("bed", "yes"))):
+        few = replace(module.SET, words=words)
+        for function in ("describe", "prepare", "load", "class_names"):
+            monkeypatch.setattr(module, function, getattr(few, function))
     monkeypatch.setattr("datasets.repeated_speechcommands10.WORDS_10", ("yes",))
-    monkeypatch.setattr("datasets.speechcommands.WORDS_35", ("bed", "yes"))
     monkeypatch.setattr(imdb, "REVIEWS", 4)
     monkeypatch.setattr(imdb, "ARCHIVE", replace(imdb.ARCHIVE, urls=("http://127.0.0.1:9/reviews/",)))
 
