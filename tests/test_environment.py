@@ -122,6 +122,7 @@ def test_a_record_holds_values_of_families_and_names_of_all_others():
 def test_no_secret_and_no_broken_text_stands_in_a_record(tmp_path):
     section = stated({**SECRETS, "OMP_ODD": "a\udcffb", "ODD\udcff": "x"})
     record = tiny_job(tmp_path)["record"] | {"environment": section}
+    record["config_hash"] = records.config_hash(record["config"], section["values"])
     text = records.write_record(record, tmp_path).read_text(encoding="utf-8")
     assert "secret-47" not in text
     assert section["values"] == {"OMP_ODD": "a\\udcffb", "JAX_ADDRESS": "(hidden: an address with a password)"}
