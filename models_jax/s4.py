@@ -216,7 +216,7 @@ class S4Layer(Layer):
     def discretised(self) -> Constants:
         refuse_bidirectional(self.options.bidirectional)
         rows = self.output_rows()[0]
-        return self.step_constants() | {"rows": rows}
+        return self.step_constants() | {"rows": rows, "skip": self.D[...]}
 
     def initial_state(self, batch: int) -> Array:
         return jnp.zeros((batch, self.options.d_model, self.options.n // 2), complex_of(self.D[...]))
@@ -224,7 +224,7 @@ class S4Layer(Layer):
     def step(self, u: Array, state: Array, constants: Constants) -> tuple[Array, Array]:
         state = self.advance(state, u, constants)
         y = jnp.einsum("hn,bhn->bh", constants["rows"], jnp.concatenate([state.real, state.imag], -1))
-        return y + self.D[...] * u, state
+        return y + constants["skip"] * u, state
 
 
 class S4Block(Block):

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from models_torch.operators import made_anew
 from ssm.checks import split_settings
 from ssm.exponential import LOG_HIGH, LOG_LOW, PARTS, ROOTS
 from ssm.lengths import chunk_length
@@ -75,7 +75,7 @@ class Layer(nn.Module, ABC):
         """The forward pass by the step form; for the derivative, the steps of a chunk are taken anew."""
         constants, state, outputs = self.discretised(), self.initial_state(len(u)), []
         for chunk in u.split(chunk_length(u.shape[1]), 1):
-            y, state = checkpoint(self.steps, chunk, state, constants, use_reentrant=False)
+            y, state = made_anew(self.steps, chunk, state, constants)
             outputs.append(y)
         return torch.cat(outputs, 1)
 
