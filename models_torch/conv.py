@@ -36,7 +36,7 @@ def pad(u: Tensor, padded: Tensor) -> Tensor:
 def kernel_transform(k: Tensor, size: int) -> Tensor:
     """(1 or 2, H, L') -> (H, size // 2 + 1); a kernel that runs backwards in time is its transform's conjugate."""
     k_f = torch.fft.rfft(k, n=size)
-    return k_f[0] if len(k) == 1 else k_f[0] + k_f[1].conj()
+    return k_f[0] if len(k) == 1 else k_f[0] + k_f[1].conj_physical()
 
 
 def _kernel(u: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,8 +62,10 @@ def _fake(u: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
 def _plain(u: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     length = u.shape[1]
     size = transform_length(length + k.shape[-1] - 1)
-    u_f = torch.fft.rfft(u.mT, n=size)
-    convolved = torch.fft.irfft(u_f * kernel_transform(k, size), n=size)[..., :length]
+    u_f, k_f = torch.fft.rfft(u.mT, n=size), torch.fft.rfft(k, n=size)
+    # conj, as torch.vmap has no rule for conj_physical; the kernels cannot have it: compiled code is blind to its mark
+    k_f = k_f[0] if len(k) == 1 else k_f[0] + k_f[1].conj()
+    convolved = torch.fft.irfft(u_f * k_f, n=size)[..., :length]
     return (convolved.mT + u * d).contiguous(), u_f.detach()
 
 

@@ -111,7 +111,8 @@ def step_sizes(log_dt: Tensor) -> Tensor:
     whole = torch.floor(count / PARTS)
     roots = torch.tensor(ROOTS[log_dt.itemsize], dtype=log_dt.dtype, device=log_dt.device)
     high, low = roots[:, (count - whole * PARTS).long()]
-    return torch.ldexp(high + (low + high * torch.expm1(rest)), whole)
+    # as torch.ldexp computes it, in which torch.func.linearize crashes the interpreter
+    return (high + (low + high * torch.expm1(rest))) * torch.pow(2.0, whole)
 
 
 def refuse_bidirectional(bidirectional: bool) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models_torch import masks
 from models_torch.layer import hold
-from models_torch.operators import derivative_operator, gradients, operator
+from models_torch.operators import derivative_operator, gradients, operator, transformed
 
 NORM_EPS = 1e-5
 # On a CPU PyTorch's norms add up rows one after the other, in float32. Of 140,000 rows that are nearly the same (near
@@ -37,8 +37,10 @@ def _layer_fake(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor
 
 
 def _layer_plain(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    y, mean, scale = torch.native_layer_norm(x, weight.shape, weight, bias, NORM_EPS)
-    return y, mean.detach(), scale.detach()
+    # not PyTorch's layer norm: its third derivative is wrong
+    mean = x.mean(-1, keepdim=True)
+    scale = ((x - mean).square().mean(-1, keepdim=True) + NORM_EPS).rsqrt()
+    return (x - mean) * scale * weight + bias, mean.detach(), scale.detach()
 
 
 def _layer_backward_kernel(
@@ -230,4 +232,15 @@ class BatchNorm(nn.Module):
     def follow(self, mean: Tensor, variance: Tensor) -> None:
         """Moves the running statistics."""
         for running, now in ((self.running_mean, mean), (self.running_var, variance)):
-            running.copy_(self.momentum * running + (1.0 - self.momentum) * now)
+            moved = self.momentum * running + (1.0 - self.momentum) * now.detach()
+            try:
+                running.copy_(moved)
+            except RuntimeError as error:
+                raise self.refusal() if transformed() else error from error
+
+    def refusal(self) -> RuntimeError:
+        return RuntimeError(
+            "BatchNorm in training moves its running statistics, which torch.func (jvp, grad, vmap and the like) only "
+            "allows where they are arguments of the transformed function: give it the buffers too, by "
+            "torch.func.functional_call(model, (parameters, buffers), (x,)), or call model.eval() first."
+        )

@@ -51,18 +51,26 @@ def operator(
         @staticmethod
         def jvp(ctx, *tangents):
             raise NotImplementedError(
-                f"ssm_bench::{name}: torch.autograd.forward_ad inside a compiled function is not supported; use "
-                "torch.func.jvp there, or forward_ad without torch.compile."
+                f"ssm_bench::{name}: forward mode (torch.autograd.forward_ad) inside a compiled function; enter "
+                "forward_ad.dual_level() outside of it, or use torch.func.jvp."
             )
 
     def differentiated(*inputs):
-        return plain(*inputs) if forward_ad._current_level >= 0 else Derivative.apply(*inputs)
+        return plain(*inputs) if dual(inputs) else Derivative.apply(*inputs)
 
     LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
     LIBRARY.impl(name, differentiated, "Autograd")
     LIBRARY.impl(name, plain, "FuncTorchDynamicLayerFrontMode")  # the first key, and there in a transform alone
     torch.library.register_fake(f"ssm_bench::{name}", fake, lib=LIBRARY)
     return made
+
+
+def dual(inputs: tuple) -> bool:
+    """Whether forward mode is at work: in a dual level, or, while the compiler traces one, if any input is dual."""
+    if forward_ad._current_level >= 0 or type(inputs[0]) is Tensor:
+        return forward_ad._current_level >= 0
+    tensors = (x for x in inputs if isinstance(x, Tensor))
+    return any(forward_ad.unpack_dual(x, level=0).tangent is not None for x in tensors)
 
 
 def derivative_operator(name: str, kernel: Callable, fake: Callable, plain: Callable) -> torch._ops.OpOverload:
@@ -88,7 +96,11 @@ def gradients(function: Callable, inputs: tuple[Tensor, ...], grad: tuple[Tensor
     return backward(grad[0] if isinstance(output, Tensor) else grad)
 
 
+def transformed() -> bool:
+    """Whether torch.func or torch.autograd.forward_ad transforms what is being computed."""
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
 def made_anew(function: Callable, *inputs):
     """function(*inputs), of which the derivative keeps the inputs alone; under a transform, where it cannot, all."""
-    transformed = torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
-    return function(*inputs) if transformed else checkpoint(function, *inputs, use_reentrant=False)
+    return function(*inputs) if transformed() else checkpoint(function, *inputs, use_reentrant=False)
