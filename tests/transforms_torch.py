@@ -230,7 +230,7 @@ def check_export(p: Problem) -> None:
     close(run(p.values), p(p.values))
 
 
-def check_transform_of_export(p: Problem) -> None:
+def check_of_export(p: Problem) -> None:
     run = exported(p)
     close(jvp(run, (p.values,), (p.along,))[1], p.difference(p))
     close(flat(grad(lambda values: (run(values).sin() * p.sent).sum())(p.values)), p.gradient(p.values))
@@ -247,26 +247,70 @@ def exported(p: Problem) -> Callable[[Values], Tensor]:
     return torch.export.export(Function(), (p.values,)).module()
 
 
-CHECKS: dict[str, Callable[[Problem], None]] = {
+# Of a network in training.
+
+
+def check_batch_norm_in_training(p: Problem) -> None:
+    jvp(p, (p.values,), (p.along,))
+
+
+def check_dropout_under_vmap(p: Problem) -> None:
+    vmap(p)({name: torch.stack([value, value]) for name, value in p.values.items()})
+
+
+def check_buffers_given(p: Training) -> None:
+    buffers = {name: value.clone() for name, value in p.module.named_buffers()}
+    none = {name: torch.zeros_like(value) for name, value in buffers.items()}
+    close(jvp(p.with_buffers, (p.values, buffers), (p.along, none))[1], p.difference(p))
+
+    def loss(values: Values, buffers: Values) -> Tensor:
+        return (p.with_buffers(values, buffers).sin() * p.sent).sum()
+
+    close(flat(grad(loss)(p.values, buffers)), p.gradient(p.values))
+    all_moved = [p.moved(0.1 * i) for i in range(3)]
+    stacked = {name: torch.stack([one[name] for one in all_moved]) for name in p.values}
+    many = {name: torch.stack([value] * 3) for name, value in buffers.items()}
+    close(vmap(p.with_buffers, randomness="same")(stacked, many), torch.stack([p(one) for one in all_moved]))
+
+
+class Training(Problem):
+    """A network in training: its dropout is drawn anew from one seed, its statistics move."""
+
+    def __init__(self, module: torch.nn.Module, x: Tensor) -> None:
+        self.module, self.x = module.train(), x
+        parameters = {name: value.detach() for name, value in module.named_parameters()}
+        super().__init__(self.of_parameters, parameters, min(parameters, key=len))
+
+    def of_parameters(self, values: Values) -> Tensor:
+        torch.manual_seed(0)
+        return functional_call(self.module, values, (self.x,))
+
+    def with_buffers(self, values: Values, buffers: Values) -> Tensor:
+        torch.manual_seed(0)
+        return functional_call(self.module, (values, buffers), (self.x,))
+
+
+CHECKS: dict[str, Callable] = {
+    "jacfwd": check_jacobian(jacfwd),
+    "jacrev": check_jacobian(jacrev),
+    "vectorised": check_jacobian(vectorised),
     "jvp": check_jvp,
     "linearize": check_linearize,
     "forward_ad": check_forward_ad,
-    "jacfwd": check_jacobian(jacfwd),
     "vjp": check_vjp,
-    "jacrev": check_jacobian(jacrev),
-    "vectorised": check_jacobian(vectorised),
-    "vmap": check_vmap,
-    "vmap of grad": check_vmap_of_grad,
-    "grad of grad": check_grad_of_grad,
-    "create_graph": check_create_graph,
     "hessian": check_hessian,
+    "vmap": check_vmap,
+    "vmap_of_grad": check_vmap_of_grad,
+    "grad_of_grad": check_grad_of_grad,
+    "create_graph": check_create_graph,
     "checkpoint": check_checkpoint,
-}
-OF_MODELS: dict[str, Callable[[Problem], None]] = {
     "compiled": check_compiled,
-    "inside compiled": check_inside_compiled,
-    "of compiled": check_of_compiled,
-    "dual inside compiled": check_dual_inside_compiled,
+    "inside_compiled": check_inside_compiled,
+    "of_compiled": check_of_compiled,
+    "dual_inside_compiled": check_dual_inside_compiled,
     "export": check_export,
-    "of export": check_transform_of_export,
+    "batch_norm_in_training": check_batch_norm_in_training,
+    "dropout_under_vmap": check_dropout_under_vmap,
+    "buffers_given": check_buffers_given,
+    "of_export": check_of_export,
 }
