@@ -12,6 +12,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from models_jax.layer import hold
+from models_jax.operators import operator
 
 # On a CPU the weight's gradient, a product over all rows, is one long sum in float32: of 262,144 rows that nearly
 # cancel 1e-4 is lost. Products of pieces of rows, then added, lose a tenth of it. With many inputs that takes a tenth
@@ -22,14 +23,13 @@ PIECE = 16384  # rows of one product
 PIECE_OF_FEW = 2048  # with few inputs
 
 
-@jax.custom_vjp
-def product(x: Array, weight: Array) -> Array:
-    """x W^T: x (R, I), weight (O, I) -> (R, O)."""
-    return x @ weight.T
+def _forward(x: Array, weight: Array) -> tuple[Array, tuple[Array, Array]]:
+    return x @ weight.T, (x, weight)
 
 
-def _keep(x: Array, weight: Array) -> tuple[Array, tuple[Array, Array]]:
-    return product(x, weight), (x, weight)
+def _tangent(residuals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Array:
+    x, weight = residuals
+    return tangents[0] @ weight.T + x @ tangents[1].T
 
 
 def _derivative(residuals: tuple[Array, Array], grad: Array) -> tuple[Array, Array]:
@@ -44,7 +44,7 @@ def _derivative(residuals: tuple[Array, Array], grad: Array) -> tuple[Array, Arr
     return grad @ weight, lax.scan(lambda total, some: (total + some[0].T @ some[1], None), rest, pieces)[0]
 
 
-product.defvjp(_keep, _derivative)
+product = operator(_forward, _tangent, _derivative)  # x W^T: x (R, I), weight (O, I) -> (R, O)
 
 
 def linear(x: Array, weight: Array) -> Array:

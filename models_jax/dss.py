@@ -115,6 +115,7 @@ class DSSLayer(Layer):
             "decay": jnp.exp(falling),
             "growing": growing,
             "factor": lax.complex(factor[0][0], factor[1][0]),
+            "skip": self.D[...],
         }
 
     def initial_state(self, batch: int) -> State:
@@ -124,13 +125,13 @@ class DSSLayer(Layer):
     def step(self, u: Array, state: State, constants: Constants) -> tuple[Array, State]:
         if self.options.variant == "exp":
             state = constants["decay"] * state + u[..., None]
-            return (constants["factor"] * state).sum(-1).real + self.D[...] * u, state
+            return (constants["factor"] * state).sum(-1).real + constants["skip"] * u, state
         # a state that grows (Re lambda > 0) is kept relative to its growth since the first step: no overflow
         state, count = state
         growing = constants["growing"]
         state = constants["decay"] * state + jnp.exp(growing * -count) * u[..., None]
         reach = jnp.exp(growing * (count - (self.options.l_max - 1)))
-        return (constants["factor"] * reach * state).sum(-1).real + self.D[...] * u, (state, count + 1.0)
+        return (constants["factor"] * reach * state).sum(-1).real + constants["skip"] * u, (state, count + 1.0)
 
 
 class DSSBlock(Block):

@@ -24,6 +24,7 @@ from models_jax.cauchy import cauchy_sums
 from models_jax.conv import convolve
 from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirectional, step_sizes
 from models_jax.network import Block, SequenceModel
+from models_jax.operators import operator
 from ssm.s4 import LEAST_DECAY
 
 # 2^32 repeats of l_max steps: any state that decays is gone
@@ -63,22 +64,20 @@ def correction(total: Array, kappa: Array, rank: int) -> tuple[Array, Array]:
     return left, (inverse * total[:, None, directions:, 0]).sum(2)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def corrected(shape: tuple[int, int], rank: int, real: Array, imag: Array, kappa: Array, sigma: Array) -> Array:
-    """C~ (2 i s - kappa A)^-1 B, (H, directions, F), from the sums (H, 2 left right, F), kappa (H, F) and sigma (F,).
-
-    ``shape``: how many left vectors (one a direction, then ``rank`` of P*) and right ones (B, then ``rank`` of P).
-    """
+def _corrected(
+    shape: tuple[int, int], rank: int, real: Array, imag: Array, kappa: Array, sigma: Array
+) -> tuple[Array, tuple[Array, ...]]:
     total = diagonal_part(shape, real, imag, kappa, sigma)
     for column in range(1, 1 + rank):  # one rank after the other
         row = len(total[0]) - rank + column - 1
         pivot = 1.0 + kappa[:, None] * total[:, row, column, None]
         total = total - (kappa[:, None] * total[:, :, column])[:, :, None] * (total[:, row] / pivot)[:, None]
-    return total[:, :-rank, 0]
+    return total[:, :-rank, 0], (real, imag, kappa, sigma)
 
 
-def _keep_sums(shape: tuple[int, int], rank: int, *sums: Array) -> tuple[Array, tuple[Array, ...]]:
-    return corrected(shape, rank, *sums), sums
+def _corrected_tangent(shape: tuple[int, int], rank: int, sums: tuple[Array, ...], tangents: tuple) -> Array:
+    *moved, sigma = sums
+    return jax.jvp(lambda *x: _corrected(shape, rank, *x, sigma)[0], moved, list(tangents[:-1]))[1]
 
 
 def _corrected_backward(shape: tuple[int, int], rank: int, sums: tuple[Array, ...], grad: Array) -> tuple[Array, ...]:
@@ -99,7 +98,15 @@ def _corrected_backward(shape: tuple[int, int], rank: int, sums: tuple[Array, ..
     return d_real, d_imag, d_kappa, jnp.zeros_like(sigma)
 
 
-corrected.defvjp(_keep_sums, _corrected_backward)
+_corrected_sums = operator(_corrected, _corrected_tangent, _corrected_backward, numbers=2)
+
+
+def corrected(shape: tuple[int, int], rank: int, real: Array, imag: Array, kappa: Array, sigma: Array) -> Array:
+    """C~ (2 i s - kappa A)^-1 B, (H, directions, F), from the sums (H, 2 left right, F), kappa (H, F) and sigma (F,).
+
+    ``shape``: how many left vectors (one a direction, then ``rank`` of P*) and right ones (B, then ``rank`` of P).
+    """
+    return _corrected_sums(shape, rank, real, imag, kappa, sigma)
 
 
 class S4Layer(Layer):
@@ -216,7 +223,7 @@ class S4Layer(Layer):
     def discretised(self) -> Constants:
         refuse_bidirectional(self.options.bidirectional)
         rows = self.output_rows()[0]
-        return self.step_constants() | {"rows": rows}
+        return self.step_constants() | {"rows": rows, "skip": self.D[...]}
 
     def initial_state(self, batch: int) -> Array:
         return jnp.zeros((batch, self.options.d_model, self.options.n // 2), complex_of(self.D[...]))
@@ -224,7 +231,7 @@ class S4Layer(Layer):
     def step(self, u: Array, state: Array, constants: Constants) -> tuple[Array, Array]:
         state = self.advance(state, u, constants)
         y = jnp.einsum("hn,bhn->bh", constants["rows"], jnp.concatenate([state.real, state.imag], -1))
-        return y + self.D[...] * u, state
+        return y + constants["skip"] * u, state
 
 
 class S4Block(Block):

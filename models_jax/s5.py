@@ -56,14 +56,14 @@ class S5Layer(Layer):
     def discretised(self) -> Constants:
         refuse_bidirectional(self.options.bidirectional)
         lam_bar, b_bar = self.discrete()
-        return {"decay": lam_bar, "enter": real_view(b_bar.T), "output": self.output("C")}
+        return {"decay": lam_bar, "enter": real_view(b_bar.T), "output": self.output("C"), "skip": self.D[...]}
 
     def initial_state(self, batch: int) -> Array:
         return jnp.zeros((batch, self.options.stored), complex_of(self.D[...]))
 
     def step(self, u: Array, state: Array, constants: Constants) -> tuple[Array, Array]:
         state = constants["decay"] * state + complex_view(u @ constants["enter"])
-        return real_view(state) @ constants["output"] + self.D[...] * u, state
+        return real_view(state) @ constants["output"] + constants["skip"] * u, state
 
 
 class S5Block(Block):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models_torch.layer import hold
+from models_torch.operators import derivative_operator, operator
 
 # On a CPU the weight's gradient, a product over all rows, is one long sum in float32: of 262,144 rows that nearly
 # cancel 1e-4 is lost. Products of pieces of rows, then added, lose a tenth of it in the same time; with two inputs or a
@@ -20,18 +21,15 @@ PIECE = 1024  # rows of one product
 PIECE_OF_FEW = 256  # with few inputs; more are no faster
 
 
-@torch.library.custom_op("ssm_bench::linear", mutates_args=())
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _kernel(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-@_linear.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _fake(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(*x.shape[:-1], len(weight))
 
 
-@torch.library.custom_op("ssm_bench::linear_backward", mutates_args=())
-def _backward(grad: Tensor, x: Tensor) -> Tensor:
+def _backward_kernel(grad: Tensor, x: Tensor) -> Tensor:
     """(R, O) and (R, I) -> the weight's gradient (O, I)."""
     few = x.shape[1] <= FEW
     left, right, size = (x, grad, PIECE_OF_FEW) if few else (grad, x, PIECE)  # a wide factor on the left is slow there
@@ -41,9 +39,11 @@ def _backward(grad: Tensor, x: Tensor) -> Tensor:
     return product.T.contiguous() if few else product
 
 
-@_backward.register_fake
-def _(grad: Tensor, x: Tensor) -> Tensor:
+def _backward_fake(grad: Tensor, x: Tensor) -> Tensor:
     return grad.new_empty(grad.shape[1], x.shape[1])
+
+
+_backward = derivative_operator("linear_backward", _backward_kernel, _backward_fake, plain=lambda grad, x: grad.mT @ x)
 
 
 def _keep(ctx, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
@@ -54,12 +54,12 @@ def _keep(ctx, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> 
 
 def _derivative(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
     x, weight = ctx.saved_tensors
-    rows = grad.contiguous().flatten(0, -2)
+    rows = grad.contiguous().reshape(-1, grad.shape[-1])
     d_x = grad @ weight if ctx.needs_input_grad[0] else None
-    return d_x, _backward(rows, x.contiguous().flatten(0, -2)), rows.sum(0) if ctx.has_bias else None
+    return d_x, _backward(rows, x.contiguous().reshape(-1, x.shape[-1])), rows.sum(0) if ctx.has_bias else None
 
 
-_linear.register_autograd(_derivative, setup_context=_keep)
+_linear = operator("linear", _kernel, _fake, plain=_kernel, keep=_keep, derivative=_derivative)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from models_torch.chunks import chunked_convolve
 from models_torch.conv import convolve
 from models_torch.layer import Constants, Layer, State, complex_of, refuse_bidirectional, step_sizes
 from models_torch.network import Block, SequenceModel
+from models_torch.operators import made_anew
 from models_torch.pairs import Pair, exponential, exponential_less_one, multiply, powers, reciprocal
 from models_torch.scan import linear_scan, real_view
 from ssm.lengths import chunk_length
@@ -33,7 +33,7 @@ def scanned(u: Tensor, root: Pair, factor: Pair) -> Tensor:
 
     width = max(1, PIECE // (u.shape[0] * u.shape[1] * a.shape[-1]))
     parts = zip(u.split(width, -1), a.split(width), read.split(width), strict=True)
-    return torch.cat([checkpoint(some, *part, use_reentrant=False) for part in parts], -1)
+    return torch.cat([made_anew(some, *part) for part in parts], -1)
 
 
 class DSSLayer(Layer):
@@ -105,6 +105,7 @@ class DSSLayer(Layer):
             "decay": falling.exp(),
             "growing": growing,
             "factor": torch.complex(factor[0][0], factor[1][0]),
+            "skip": self.D,
         }
 
     def initial_state(self, batch: int) -> State:
@@ -115,13 +116,13 @@ class DSSLayer(Layer):
     def step(self, u: Tensor, state: State, constants: Constants) -> tuple[Tensor, State]:
         if self.options.variant == "exp":
             state = constants["decay"] * state + u[..., None]
-            return (constants["factor"] * state).sum(-1).real + self.D * u, state
+            return (constants["factor"] * state).sum(-1).real + constants["skip"] * u, state
         # a state that grows (Re lambda > 0) is kept relative to its growth since the first step: no overflow
         state, count = state
         growing = constants["growing"]
         state = constants["decay"] * state + (growing * -count).exp() * u[..., None]
         reach = (growing * (count - (self.options.l_max - 1))).exp()
-        return (constants["factor"] * reach * state).sum(-1).real + self.D * u, (state, count + 1.0)
+        return (constants["factor"] * reach * state).sum(-1).real + constants["skip"] * u, (state, count + 1.0)
 
 
 class DSSBlock(Block):

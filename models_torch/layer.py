@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from models_torch.operators import made_anew
 from ssm.checks import check_input, generator, split_settings
 from ssm.exponential import LOG_HIGH, LOG_LOW, PARTS, ROOTS
 from ssm.lengths import chunk_length
@@ -76,7 +76,7 @@ class Layer(nn.Module, ABC):
         """The forward pass by the step form; for the derivative, the steps of a chunk are taken anew."""
         constants, state, outputs = self.discretised(), self.initial_state(len(u)), []
         for chunk in u.split(chunk_length(u.shape[1]), 1):
-            y, state = checkpoint(self.steps, chunk, state, constants, use_reentrant=False)
+            y, state = made_anew(self.steps, chunk, state, constants)
             outputs.append(y)
         return torch.cat(outputs, 1)
 
@@ -112,7 +112,8 @@ def step_sizes(log_dt: Tensor) -> Tensor:
     whole = torch.floor(count / PARTS)
     roots = torch.tensor(ROOTS[log_dt.itemsize], dtype=log_dt.dtype, device=log_dt.device)
     high, low = roots[:, (count - whole * PARTS).long()]
-    return torch.ldexp(high + (low + high * torch.expm1(rest)), whole)
+    # as torch.ldexp computes it, in which torch.func.linearize crashes the interpreter
+    return (high + (low + high * torch.expm1(rest))) * torch.pow(2.0, whole)
 
 
 def refuse_bidirectional(bidirectional: bool) -> None:

@@ -150,7 +150,7 @@ class S4Layer(Layer):
     def discretised(self) -> Constants:
         refuse_bidirectional(self.options.bidirectional)
         rows = self.output_rows()[0]
-        return self.step_constants() | {"rows": rows}
+        return self.step_constants() | {"rows": rows, "skip": self.D}
 
     def initial_state(self, batch: int) -> Tensor:
         dtype = complex_of(self.D)
@@ -159,7 +159,7 @@ class S4Layer(Layer):
     def step(self, u: Tensor, state: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
         state = self.advance(state, u, constants)
         y = torch.einsum("hn,bhn->bh", constants["rows"], torch.cat([state.real, state.imag], -1))
-        return y + self.D * u, state
+        return y + constants["skip"] * u, state
 
 
 class S4Block(Block):

@@ -57,7 +57,7 @@ class S5Layer(Layer):
     def discretised(self) -> Constants:
         refuse_bidirectional(self.options.bidirectional)
         lam_bar, b_bar = self.discrete()
-        return {"decay": lam_bar, "enter": real_view(b_bar.T), "output": self.output("C")}
+        return {"decay": lam_bar, "enter": real_view(b_bar.T), "output": self.output("C"), "skip": self.D}
 
     def initial_state(self, batch: int) -> Tensor:
         dtype = complex_of(self.D)
@@ -65,7 +65,7 @@ class S5Layer(Layer):
 
     def step(self, u: Tensor, state: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
         state = constants["decay"] * state + complex_view(u @ constants["enter"])
-        return real_view(state) @ constants["output"] + self.D * u, state
+        return real_view(state) @ constants["output"] + constants["skip"] * u, state
 
 
 class S5Block(Block):
