@@ -16,6 +16,6 @@ def described(state: Mapping[str, np.ndarray]) -> str:
     """A clause for a message: the first parameter that is not finite, and how many there are; or that all are."""
     first = first_not_finite(state)
     if first is None:
-        return "all parameters are finite"
+        return "all parameters are finite, the loss alone is not"
     others = sum(not np.isfinite(value).all() for value in state.values()) - 1
     return f"the first parameter that is not finite is {first}" + (f", with {others} behind it" if others else "")

@@ -265,7 +265,7 @@ class _Training:
     def _must_be_finite(self, loss: float, name: str, when: str) -> None:
         if not math.isfinite(loss):
             raise Diverged(
-                f"{name} is {loss} {when}: training diverged, and by now {described(self.trainer.state())}; lower "
+                f"{name} is {loss} {when}: training diverged ({described(self.trainer.state())}); lower "
                 "task.optimiser.rate, or set task.clip_norm"
             )
 

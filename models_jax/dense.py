@@ -21,6 +21,7 @@ MANY = 1 << 17  # rows; in PyTorch, where pieces cost no time, fewer of them
 FEW = 8  # inputs
 PIECE = 16384  # rows of one product
 PIECE_OF_FEW = 2048  # with few inputs
+FAR = 1 << 30  # rows, which no table has
 
 
 @jax.custom_vjp
@@ -58,7 +59,10 @@ def linear(x: Array, weight: Array) -> Array:
 
 
 class Dense(nnx.Module):
-    """x W^T + b over the last axis, x of any real type, in ``compute_dtype`` or the parameters' own."""
+    """x W^T + b over the last axis, x of any real type.
+
+    Computed in, and of, ``compute_dtype``, else the parameters' own type.
+    """
 
     def __init__(
         self, values: Mapping[str, np.ndarray], dtype: DTypeLike, compute_dtype: DTypeLike | None = None
@@ -87,6 +91,6 @@ class Embedding(nnx.Module):
         self.compute_dtype = compute_dtype
 
     def __call__(self, x: Array) -> Array:
-        weight = self.weight[...]
-        rows = weight.at[as_tokens(x)].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
-        return rows.astype(self.compute_dtype or weight.dtype)
+        x, weight = as_tokens(x), self.weight[...]
+        x = jnp.where(x < 0, x - FAR, x)  # which would count from the end, as in NumPy
+        return jnp.take(weight, x, 0, mode="fill").astype(self.compute_dtype or weight.dtype)

@@ -16,9 +16,9 @@ from jax.typing import ArrayLike, DTypeLike
 PARAMETERS = (jnp.dtype("float32"), jnp.dtype("float64"))
 COMPUTE = (jnp.dtype("float16"), jnp.dtype("bfloat16"), *PARAMETERS)
 FIX = (
-    "must be float32 or float64, as complex numbers and Fourier transforms need; keep (or convert back) the parameters "
-    "in float32, and for half precision give compute_dtype=jnp.bfloat16 (the command: precision=bf16), which takes the "
-    "dense layers alone"
+    "must be float32 or float64, as complex numbers and Fourier transforms need; keep the parameters in float32 (or "
+    "convert them back), and for half precision give compute_dtype=jnp.bfloat16 (the command: precision=bf16), which "
+    "takes the dense layers alone"
 )
 
 

@@ -173,9 +173,9 @@ class SequenceModel(nnx.Module):
     ``collapse`` is short for readout="mean" (true) or "none" (false). ``values`` are initial values by dotted name
     (``ssm.network.initial``), drawn from ``seed`` when absent. Settings: ``ssm.network.network_options``.
 
-    x is of any real type (tokens: whole numbers), of JAX or NumPy, the output of the decoder's: float32 or float64, also
-    with ``compute_dtype``, in which dense layers compute (see ``Block``). A model whose state is converted computes in
-    the new type; ValueError, when called, in a type that state-space layers cannot have.
+    x is of any real type (tokens: whole numbers), of JAX or NumPy. The output is of the decoder's, float32 or float64,
+    also with ``compute_dtype``, in which dense layers compute (see ``Block``). A model whose state is converted
+    computes in the new type; ValueError, when called, in a type that state-space layers cannot have.
     """
 
     block_class: ClassVar[type[Block]]

@@ -71,7 +71,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Dense(nn.Module):
-    """x W^T + b over the last axis, x of any real type, in autocast's type, ``compute_dtype`` or the parameters' own."""
+    """x W^T + b over the last axis, x of any real type.
+
+    Computed in, and of, autocast's type, else ``compute_dtype``, else the parameters' own.
+    """
 
     def __init__(
         self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype | None = None

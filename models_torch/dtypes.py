@@ -14,9 +14,9 @@ from torch import Tensor
 PARAMETERS = (torch.float32, torch.float64)
 COMPUTE = (torch.float16, torch.bfloat16, *PARAMETERS)
 FIX = (
-    "must be float32 or float64, as complex numbers and Fourier transforms need; keep (or convert back by .float()) the "
-    "parameters in float32, and for half precision give compute_dtype=torch.bfloat16 (the command: precision=bf16) or "
-    "run under torch.autocast, which take the dense layers alone"
+    "must be float32 or float64, as complex numbers and Fourier transforms need; keep the parameters in float32 (or "
+    "convert them back: .float()), and for half precision give compute_dtype=torch.bfloat16 (the command: "
+    "precision=bf16) or run under torch.autocast, which take the dense layers alone"
 )
 
 
@@ -26,7 +26,9 @@ def check_dtypes(dtype: object, compute_dtype: object = None) -> None:
         raise ValueError(f"dtype={dtype}: the parameters {FIX}.")
     if compute_dtype is not None and compute_dtype not in COMPUTE:
         listed = ", ".join(map(str, COMPUTE))
-        raise ValueError(f"compute_dtype={compute_dtype}: must be one of {listed}; leave it out for the parameters' own.")
+        raise ValueError(
+            f"compute_dtype={compute_dtype}: must be one of {listed}; leave it out for the parameters' own."
+        )
 
 
 def common_dtype(parameters: Mapping[str, Tensor]) -> torch.dtype:
@@ -34,7 +36,7 @@ def common_dtype(parameters: Mapping[str, Tensor]) -> torch.dtype:
     found = {value.dtype: name for name, value in parameters.items()}
     if len(found) > 1:
         listed = ", ".join(f"{name} {dtype}" for dtype, name in found.items())
-        raise ValueError(f"dtype: a layer's parameters must have one type, not {listed}; convert the layer by .to(dtype).")
+        raise ValueError(f"dtype: a layer's parameters must have one type, not {listed}; convert it by .to(dtype).")
     (dtype,) = found
     if dtype not in PARAMETERS:
         raise ValueError(f"dtype={dtype}: the parameters of a state-space layer {FIX}.")

@@ -154,9 +154,9 @@ class SequenceModel(nn.Module, ABC):
     ``collapse`` is short for readout="mean" (true) or "none" (false). ``values`` are initial values by dotted name
     (``ssm.network.initial``), drawn from ``seed`` when absent. Settings: ``ssm.network.network_options``.
 
-    x is of any real type (tokens: whole numbers), the output of the decoder's: float32 or float64, also under autocast
-    and with ``compute_dtype``, in which dense layers compute (see ``Block``). Converting the model converts all of it;
-    ValueError, when called, in a type that state-space layers cannot have.
+    x is of any real type (tokens: whole numbers). The output is of the decoder's, float32 or float64, also under
+    autocast and with ``compute_dtype``, in which dense layers compute (see ``Block``). Converting the model converts
+    all of it; ValueError, when called, in a type that state-space layers cannot have.
     """
 
     block_class: ClassVar[type[Block]]
