@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models_torch.dtypes import PARAMETERS, as_real, as_tokens, check_dtypes, working_dtype
 from models_torch.layer import hold
 from models_torch.operators import derivative_operator, operator
 
@@ -65,29 +66,46 @@ _linear = operator("linear", _kernel, _fake, plain=_kernel, keep=_keep, derivati
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b over the last axis: x (..., I), weight (O, I), bias (O,) -> (..., O)."""
     few, many = x.shape[-1] <= FEW, x.numel() > MANY * x.shape[-1]
-    summed = x.is_cpu and x.dtype != torch.bfloat16  # which would round each piece
+    summed = x.is_cpu and x.dtype in PARAMETERS  # half precision would round each piece
     return _linear(x, weight, bias) if summed and x.ndim > 2 and (few or many) else F.linear(x, weight, bias)
 
 
 class Dense(nn.Module):
-    """x W^T + b over the last axis, in ``compute_dtype``."""
+    """x W^T + b over the last axis, x of any real type.
 
-    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype) -> None:
+    Computed in, and of, autocast's type, else ``compute_dtype``, else the parameters' own.
+    """
+
+    def __init__(
+        self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype | None = None
+    ) -> None:
         super().__init__()
+        check_dtypes(dtype, compute_dtype)
         hold(self, values, dtype)
         self.compute_dtype = compute_dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(*(t.to(self.compute_dtype) for t in (x, self.weight, self.bias)))
+        dtype = working_dtype(self.weight, self.compute_dtype)
+        return linear(*(as_real("x", t, dtype) for t in (x, self.weight, self.bias)))
 
 
 class Embedding(nn.Module):
-    """Rows of a table by whole-number tokens: (B, L) -> (B, L, H)."""
+    """Rows of a table by whole-number tokens: (B, L) -> (B, L, H), of the same type as ``Dense``.
 
-    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype) -> None:
+    A token that has no row gives NaN: to look for one would make a GPU wait, and compiled code cannot refuse it.
+    """
+
+    def __init__(
+        self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype | None = None
+    ) -> None:
         super().__init__()
+        check_dtypes(dtype, compute_dtype)
         hold(self, values, dtype)
         self.compute_dtype = compute_dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.embedding(x, self.weight).to(self.compute_dtype)
+        count = len(self.weight)
+        x = as_tokens(x)
+        x = torch.where((x >= 0) & (x < count), x, count)
+        table = F.pad(self.weight, (0, 0, 0, 1), value=torch.nan)  # the row of what has none
+        return F.embedding(x, table).to(working_dtype(self.weight, self.compute_dtype))

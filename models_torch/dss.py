@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models_torch.chunks import chunked_convolve
 from models_torch.conv import convolve
-from models_torch.layer import Constants, Layer, State, complex_of, refuse_bidirectional, step_sizes
+from models_torch.layer import Constants, Layer, State, step_sizes
 from models_torch.network import Block, SequenceModel
 from models_torch.operators import made_anew
 from models_torch.pairs import Pair, exponential, exponential_less_one, multiply, powers, reciprocal
@@ -19,6 +19,8 @@ from models_torch.scan import linear_scan, real_view
 from ssm.lengths import chunk_length
 
 PIECE = 1 << 22  # complex states of the channels that ``scanned`` works on together: 32 MiB
+
+NEAR = 1e-6  # |lambda dt l_max| below which the softmax's sum is its tangent, as eps would be larger than its square
 
 
 def scanned(u: Tensor, root: Pair, factor: Pair) -> Tensor:
@@ -68,10 +70,13 @@ class DSSLayer(Layer):
             length = self.options.l_max
             grows = step[0] > 0
             tap = torch.where(grows, float(length - 1), tap)
-            sign = torch.where(grows, -1.0, 1.0)
+            sign = 1.0 - 2.0 * grows.to(step[0].dtype)  # of plain numbers, where() makes PyTorch's default type
             falling = (step[0] * sign, step[1] * sign)
             whole = exponential_less_one((falling[0] * length, falling[1] * length))
             row = multiply(exponential_less_one(falling), reciprocal(whole, self.options.eps))
+            near = step[0].square() + step[1].square() < (NEAR / length) ** 2
+            tangent = (1.0 + 0.5 * (1.0 - length) * falling[0]) / length, 0.5 * (1.0 - length) * falling[1] / length
+            row = tuple(torch.where(near, t, r) for t, r in zip(tangent, row, strict=True))
             factor = multiply(row, reciprocal(lam, 0.0))
         w_re, w_im = self.W_re[None], self.W_im[None]
         if self.options.bidirectional:
@@ -95,8 +100,7 @@ class DSSLayer(Layer):
         table = torch.cat([start[0], -start[1]], -2).transpose(-1, -2) @ torch.cat(within, -2)
         return table.flatten(-2)[..., :length]
 
-    def discretised(self) -> Constants:
-        refuse_bidirectional(self.options.bidirectional)
+    def step_form(self) -> Constants:
         step, factor, tap = self.weights()
         grows = (tap > 0).to(step[0].dtype)
         falling = torch.complex(step[0] * (1.0 - grows), step[1] * (1.0 - grows))
@@ -109,11 +113,11 @@ class DSSLayer(Layer):
         }
 
     def initial_state(self, batch: int) -> State:
-        dtype = complex_of(self.D)
+        dtype = self.complex_dtype
         state = torch.zeros(batch, self.options.d_model, self.options.stored, dtype=dtype, device=self.D.device)
         return state if self.options.variant == "exp" else (state, self.D.new_zeros(()))
 
-    def step(self, u: Tensor, state: State, constants: Constants) -> tuple[Tensor, State]:
+    def one_step(self, u: Tensor, state: State, constants: Constants) -> tuple[Tensor, State]:
         if self.options.variant == "exp":
             state = constants["decay"] * state + u[..., None]
             return (constants["factor"] * state).sum(-1).real + constants["skip"] * u, state

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models_torch import masks
+from models_torch.dtypes import check_dtypes
 from models_torch.layer import hold
 from models_torch.operators import derivative_operator, gradients, operator, transformed
 
@@ -95,6 +96,7 @@ class LayerNorm(nn.Module):
 
     def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype) -> None:
         super().__init__()
+        check_dtypes(dtype)
         hold(self, values, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -203,6 +205,7 @@ class BatchNorm(nn.Module):
 
     def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, momentum: float) -> None:
         super().__init__()
+        check_dtypes(dtype)
         hold(self, {name: values[name] for name in ("weight", "bias")}, dtype)
         for name in ("running_mean", "running_var"):
             self.register_buffer(name, torch.tensor(values[name], dtype=dtype))
