@@ -1,9 +1,9 @@
 """Records -> one tidy pandas frame: a row for each measured quantity of each model, data set and machine.
 
 The two frameworks stand side by side in a row; they meet when everything in their configurations agrees but
-the framework group, the named hardware and where files lie, and when they ran on the same machine and on data of the
-same origin, published or generated. Numbers only: bench/table.py turns them into text. Only finished runs (status ok)
-give numbers; others give their status.
+the framework group, the named hardware and where files lie, and when they ran on the same machine, under the same
+variables of the shell and on data of the same origin, published or generated. Numbers only: bench/table.py turns them
+into text. Only finished runs (status ok) give numbers; others give their status.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pandas as pd
 
 from bench.records import NOT_HASHED
 from bench.statistics import MINIMUM_SAMPLES, ratio
+from bench.variables import compared
 
 FRAMEWORKS = ("torch", "jax")
 SIDE = ("value", "iqr", "samples", "status", "records", "certificate", "compile")
@@ -104,7 +105,8 @@ def _cell_key(record: Record) -> str:
     config = {name: value for name, value in _flatten(record["config"], "").items() if name != ENCODER}
     config = {name: value for name, value in config.items() if name.partition(".")[0] not in left_out}
     generated = _says(record, "generated")  # the same settings may find published files one day
-    return hashlib.sha256(json.dumps([config, _hardware(record), generated], sort_keys=True).encode()).hexdigest()
+    met = [config, _hardware(record), compared(record), generated]
+    return hashlib.sha256(json.dumps(met, sort_keys=True).encode()).hexdigest()
 
 
 def _hardware(record: Record) -> str:
@@ -231,6 +233,7 @@ def _flat_settings(pair: Sequence[Sequence[Record]]) -> dict[str, Any]:
         own = config.get("framework", {})
         flat |= _flatten({name: value for name, value in own.items() if name != "name"}, framework)
         flat |= _flatten({name: value for name, value in config.items() if name not in shown}, "")
+        flat |= compared(side[-1])
     return flat
 
 

@@ -2,7 +2,8 @@
 precision.
 
 A certificate holds for its key only: the model with its sizes, the precision, the optimiser, the steps and
-their batch size, the frameworks' compile modes, the code of ssm/ and models_*/, and the versions. Change one
+their batch size, the frameworks' compile modes, the code of ssm/ and models_*/, the versions, and the shell's
+variables that can change a figure. Change one
 of them and the key is another one. The comparing itself is bench/parity.py; the file is bench/records.py.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,16 +33,17 @@ def certificate_key(
     device: str,
     code: str,
     versions: Mapping[str, str],
+    variables: Mapping[str, str] | None = None,
 ) -> str:
     """sha256 of everything that the certificate depends on.
 
     model: the model's configuration without dropout (parity is taken at dropout 0, which draws no random
     number). sizes: d_input, d_output, padded, documents, length. steps, batch_size: of the comparison. compile: each
     framework's mode. device: "cpu" or "gpu". code: machine.code_hash of machine.CERTIFIED. versions: of both
-    frameworks' packages.
+    frameworks' packages. variables: variables.compared.
     """
     model = {name: value for name, value in model.items() if name not in ("dropout", "dropout_tied")}
-    parts = dict(
+    parts: dict[str, Any] = dict(
         model=model,
         sizes=dict(sizes),
         precision=precision,
@@ -51,6 +54,7 @@ def certificate_key(
         device=device,
         code=code,
         versions=dict(versions),
+        **({"variables": dict(variables)} if variables else {}),
     )
     return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
@@ -115,3 +119,26 @@ def for_record(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "precision": certificate["precision"],
         "passed": certificate["passed"],
     }
+
+
+def unfinished(traces: Mapping[str, Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Status and message of a comparison of which a side did not reach its end; None where both did."""
+    ended = {name: trace for name, trace in traces.items() if trace["status"] != "ok"}
+    if not ended:
+        return None
+    said = [f"{name}: {trace['message']}" for name, trace in ended.items()]
+    said += [f"{name} reached its end" for name in traces if name not in ended]
+    return next(iter(ended.values()))["status"], "; ".join(said)
+
+
+def differences(made: Mapping[str, Any]) -> str:
+    """The groups of tensors that are out of bounds, and their worst tensor. In a file, null is not finite."""
+    worse = []
+    for group, entry in made["errors"].items():
+        if entry is None:
+            continue
+        error = math.inf if entry["error"] is None else entry["error"]
+        if not error <= entry["bound"]:
+            size = f"{error:.1e} > {entry['bound']:.0e}" if math.isfinite(error) else "not finite"
+            worse.append(f"{group} {size} ({entry['worst']})")
+    return "the frameworks differ: " + "; ".join(worse)

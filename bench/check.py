@@ -1,9 +1,9 @@
 """Whether a composed configuration can be run: everything that is known before a framework is imported.
 
-Types and ranges of every setting, choices, combinations, the results folder, the hardware, the data set's
-files and the model's own options. A refusal is a ValueError with the setting's name, the value, the rule
-and the fix. Not checked: whether the model fits into memory, and whether the framework finds the device
-(its adapter says so).
+The shell's variables (bench/variables.py), types and ranges of every setting, choices, combinations, the results
+folder, the hardware, the data set's files and the model's own options. A refusal is a ValueError with the setting's
+name, the value, the rule and the fix. Not checked: whether the model fits into memory, and whether the framework finds
+the device (its adapter says so).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bench.framework import OptimiserSpec
 from bench.records import check_writable
 from bench.schedules import NAMES as SCHEDULES
 from bench.schema import PHASES
+from bench.variables import refuse
 from datasets import registry
 from datasets.data import Description
 from ssm.checks import check_choice, check_flag, check_number, check_whole
@@ -48,6 +49,7 @@ class Checked:
 
 def check(config: Mapping[str, Any]) -> Checked:
     """Refuses a configuration that cannot be run, with a ValueError; prepares the data set's files last."""
+    refuse(os.environ)
     _check_root(config)
     threads, device = _check_hardware(config)
     _check_framework(config["framework"])

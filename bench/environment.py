@@ -1,7 +1,8 @@
 """The environment of a worker: the same thread counts for every framework, one device, one precision.
 
 Set before the worker's interpreter starts, as libraries read these variables while they load. Every
-variable is set for every framework: those of the other one change nothing.
+variable is set for every framework: those of the other one change nothing. What becomes of the shell's own variables
+stands in bench/variables.py.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from bench.variables import reaches
 
 # glibc returns large blocks to the kernel at once, so that each step touches its pages anew: up to half of a CPU step.
 # Kept blocks in huge pages fault in the first step only, for both frameworks. Other C libraries ignore this.
@@ -25,7 +28,8 @@ def environment(
     """The worker's variables. device: what the run uses (cpu, gpu); the frameworks get no choice. compile_cache: the
     folder where compilers find and keep programs; None: every run compiles anew, whatever the frameworks' defaults.
     """
-    result = {**ALLOCATOR, **base}  # who sets GLIBC_TUNABLES has a reason
+    given = {name: value for name, value in base.items() if reaches(name, value)}
+    result = {**ALLOCATOR, **given}  # who sets GLIBC_TUNABLES has a reason, and his record says so
     result |= {f"{pool}_NUM_THREADS": str(threads) for pool in _POOLS}
     result["VECLIB_MAXIMUM_THREADS"] = str(threads)
     result["NPROC"] = str(threads)  # XLA: the size of the CPU client's thread pool
@@ -33,8 +37,6 @@ def environment(
     result["TF_CPP_MIN_LOG_LEVEL"] = base.get("TF_CPP_MIN_LOG_LEVEL", "2")
     result["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     result["JAX_ENABLE_X64"] = "1" if precision == "fp64" else "0"
-    for name in ("JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_FORCE_DISABLE_CACHES"):
-        result.pop(name, None)
     if compile_cache is None:
         result["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # torch.compile's are on unless this is set
     else:

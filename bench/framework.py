@@ -125,6 +125,10 @@ class Trainer(Protocol):
         """Waits for one step's metrics: (loss, correct)."""
         ...
 
+    def read_logits(self, handle: Handle) -> np.ndarray:
+        """Waits for what forward or recurrent_step gave: logits (B, K) on the host."""
+        ...
+
     def read_all(self, metrics: Sequence[Metrics]) -> list[tuple[float, float]]:
         """Many steps' metrics in one transfer."""
         ...

@@ -31,6 +31,7 @@ from bench.records import (
     write_certificate,
     write_record,
 )
+from bench.variables import compared, stated
 
 Config = dict[str, Any]
 
@@ -65,6 +66,7 @@ def launch(config: Config, root: Path) -> Outcome:
         code=code,
         versions=machine.package_versions(config["framework"]["packages"]),
         machine=machine.describe_machine(),
+        environment=stated(os.environ),
         device=checked.device,
         threads=checked.threads,
         data=_data(checked),
@@ -123,14 +125,14 @@ class _Run:
             own = traces[self.config["framework"]["name"]]
             kept = {name: self.record[name] for name in ("id", "created", "config", "config_hash")}
             record = {**own, **kept}
-            failed = [trace for trace in traces.values() if trace["status"] != "ok"]
-            if failed:
-                set_status(record, failed[0]["status"], f"{failed[0]['framework']}: {failed[0]['message']}")
+            unfinished = certificate.unfinished(traces)
+            if unfinished is not None:
+                set_status(record, *unfinished)
             else:
                 made = self._compare(traces, Path(folder))
                 record["certificate"] = certificate.for_record(made)
                 if not made["passed"]:
-                    set_status(record, "failed", _differences(made))
+                    set_status(record, "failed", certificate.differences(made))
         write_record(record, self.folder)
         return record
 
@@ -151,17 +153,14 @@ class _Run:
             print(f"certificate: checking that {names} agree ...", file=sys.stderr)
             with tempfile.TemporaryDirectory(prefix="ssm-bench-") as folder:
                 traces = self._traces(Path(folder))
-                for name, trace in traces.items():
-                    if trace["status"] != "ok":
-                        return None, f"no certificate: {name} {trace['status']}: {trace['message']}"
+                if (unfinished := certificate.unfinished(traces)) is not None:
+                    return None, f"no certificate: {unfinished[0]}: {unfinished[1]}"
                 found = self._compare(traces, Path(folder))
         if found["passed"]:
             return found, None
         if require:
-            raise ValueError(
-                f"certificate=require: {found['id']} says that the frameworks differ: {_differences(found)}"
-            )
-        return found, f"certificate not passed: {_differences(found)}"
+            raise ValueError(f"certificate=require: {found['id']} was not passed: {certificate.differences(found)}")
+        return found, f"certificate not passed: {certificate.differences(found)}"
 
     def _frameworks(self) -> dict[str, Config]:
         """The two frameworks that a certificate compares: the chosen one, as it is set, and the other one."""
@@ -209,12 +208,13 @@ class _Run:
             device=self.checked.device,
             code=self._code(),
             versions=self._versions(),
+            variables=compared(self.record),
         )
 
     def _traces(self, folder: Path) -> dict[str, dict[str, Any]]:
         """What each framework computes, in its own process: folder/<framework>.npz and the runs' records."""
         records, paths = {}, {}
-        shared = ("code", "machine", "device", "threads", "data")
+        shared = ("code", "machine", "environment", "device", "threads", "data")
         for name, framework in self.frameworks.items():
             config = {
                 **self.config,
@@ -236,7 +236,8 @@ class _Run:
             folder / f"{second}.npz",
             key=self._key(),
             model=self.config["model"]["name"],
-            config={name: traces[first]["config"][name] for name in ("model", "dataset", "task", "seed")},
+            config={name: traces[first]["config"][name] for name in ("model", "dataset", "task", "seed")}
+            | {"environment": compared(self.record)},
             precision=self.config["precision"],
             code=self._code(),
             versions=self._versions(),
@@ -276,13 +277,3 @@ class _Run:
         cache = config["compile_cache"]
         variables = environment(record["threads"], self.checked.device, config["precision"], os.environ, cache)
         return Start([sys.executable, str(self.root / "run.py"), "--worker"], json.dumps(job), variables)
-
-
-def _differences(made: Mapping[str, Any]) -> str:
-    """The groups of tensors that are out of bounds, and their worst tensor."""
-    worse = [
-        f"{group} {entry['error']:.1e} > {entry['bound']:.0e} ({entry['worst']})"
-        for group, entry in made["errors"].items()
-        if entry is not None and entry["error"] is not None and entry["error"] > entry["bound"]
-    ]
-    return "the frameworks differ: " + ("; ".join(worse) or "a value is not finite")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.framework import Trainer
+from bench.framework import Diverged, Trainer
 from datasets.batches import epoch_order, fit_length
 
 # Bounds of the error relative to a tensor's norm. fp64 and the first figures of fp32 are the project's
@@ -50,7 +50,8 @@ def parity_task(
     """Traces the first batch, takes settings["steps"] optimiser steps and writes everything to `path` (.npz).
 
     trainer: built with dropout 0. data: datasets Dataset. settings: task/parity: batch_size, length, steps.
-    Batches follow epoch_order(seed), epoch after epoch: the same ones in each framework.
+    Batches follow epoch_order(seed), epoch after epoch: the same ones in each framework. Raises Diverged, with the
+    step, where a loss is not finite: two networks that are NaN do not agree, they say nothing.
     """
     batch_size, steps = int(settings["batch_size"]), int(settings["steps"])
     if steps < 1:
@@ -66,7 +67,12 @@ def parity_task(
 
     tensors = dict(trainer.trace(batches[0]))
     for step, batch in enumerate(batches, start=1):
-        trainer.train_step(batch, 1.0)
+        loss, _ = trainer.read(trainer.train_step(batch, 1.0))
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"loss is {loss} at step {step} of {steps}: training diverged; lower task.optimiser.rate, or set "
+                "task.clip_norm"
+            )
         if step == 1:
             tensors |= {f"parameters_1.{name}": value for name, value in trainer.state().items()}
     tensors |= {f"parameters_10.{name}": value for name, value in trainer.state().items()}
@@ -85,7 +91,8 @@ def compare(
     infinity on either side is an infinite error. Batch norm's statistics are among parameters_1 only: a bias
     before a batch norm has no gradient but round-off, walks by it, and takes the running mean along.
     Parameters whose gradient is round-off on both sides (ZERO_ROUND_OFFS) are left out, there and among the
-    parameters, since Adam turns round-off into steps of full size; not_compared lists them.
+    parameters, since Adam turns round-off into steps of full size; not_compared lists them. What is left out must be
+    finite all the same.
     ValueError where the two files do not hold the same tensors of the same shapes.
     """
     if precision not in BOUNDS:
@@ -103,7 +110,9 @@ def compare(
     errors: dict[str, dict[str, Any]] = {}
     for group in GROUPS:
         members = {
-            name: relative_error(a[name], b[name]) for name in a if _group(name) == group and name not in skipped
+            name: relative_error(a[name], b[name])
+            for name in a
+            if _group(name) == group and (name not in skipped or not _finite(a[name], b[name]))
         }
         worst = max(members, key=lambda name: members[name]) if members else None
         errors[group] = {
@@ -141,10 +150,14 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> float:
     is not finite.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+    if not _finite(a, b):
         return float("inf")
     scale = max(np.linalg.norm(a), np.linalg.norm(b))
     return float(np.linalg.norm(a - b) / scale) if scale > 0 else 0.0
+
+
+def _finite(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.isfinite(a).all() and np.isfinite(b).all())
 
 
 def _group(name: str) -> str:

@@ -33,6 +33,7 @@ from bench.schema import (
     validate,
     validate_certificate,
 )
+from bench.variables import compared
 
 CERTIFICATES = "certificates"
 # Where files lie and how the run is watched changes no figure: left out of the hash.
@@ -56,9 +57,13 @@ def plain(value: Any) -> Any:
     raise RecordError(f"{value!r} ({type(value).__name__}) has no place in a record; give numbers or text")
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
-    """sha256 (hex) of the configuration's canonical JSON, without the keys in NOT_HASHED."""
+def config_hash(config: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> str:
+    """sha256 (hex) of the configuration's canonical JSON, without the keys in NOT_HASHED. variables: those of the
+    shell that can change a figure (variables.compared); without any, the hash is that of the configuration alone.
+    """
     hashed = {name: value for name, value in plain(config).items() if name not in NOT_HASHED}
+    if variables:
+        hashed["environment"] = dict(variables)
     return hashlib.sha256(json.dumps(hashed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -75,12 +80,14 @@ def new_record(
     code: Mapping[str, Any] | None = None,
     versions: Mapping[str, str | None] | None = None,
     machine: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
     device: str | None = None,
     threads: int | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A record of the resolved `config` with every name of the schema; what is not measured yet is null.
 
+    environment: variables.stated of the shell's variables.
     Its status is 'failed' until `set_status` says otherwise: a run that forgets to finish never counts as ok.
     """
     config = plain(config)
@@ -96,10 +103,11 @@ def new_record(
         "precision": config.get("precision"),
         "seed": config.get("seed"),
         "config": config,
-        "config_hash": config_hash(config),
+        "config_hash": config_hash(config, compared({"environment": environment})),
         "code": code,
         "versions": versions,
         "machine": machine,
+        "environment": environment,
         "device": device,
         "threads": threads,
         "data": data,
@@ -155,8 +163,8 @@ def read_records(results_dir: str | Path, recursive: bool = False) -> tuple[list
 def find_done(results_dir: str | Path, wanted: Mapping[str, Any]) -> Path | None:
     """The newest record with status ok of the run that `wanted`, a fresh record, is about; None without one.
 
-    For `resume`. The same run: configuration, code, the versions that `wanted` names, processor, device and
-    threads.
+    For `resume`. The same run: configuration, the shell's variables that can change a figure, code, the versions that
+    `wanted` names, processor, device and threads.
     """
     folder = Path(results_dir)
     if not folder.is_dir():

@@ -79,6 +79,7 @@ RECORD: Section = {
         "python": _text,
         "gpu": {"name": _text, "memory_bytes": _integer, "driver": _text},
     },
+    "environment": {"values": _mapping, "dropped": _list_of(_text), "names": _list_of(_text)},
     "device": _text,
     "threads": _integer,
     "data": {
@@ -148,12 +149,15 @@ CERTIFICATE_ALWAYS = ("schema", "id", "created", "passed", "precision", "model",
 def upgraded(document: Any) -> Any:
     """A document of schema 1 as one of schema 2, which says of a record which algorithm ran; others as they are.
 
-    A data section from before it said whose split it is gets nulls in those places.
+    A data section from before it said whose split it is gets nulls in those places; a record from before it said what
+    the shell had set, null as its environment.
     """
     if not isinstance(document, Mapping):
         return document
     if document.get("schema") == 1:
         document = {**document, "schema": 2, **({"algorithm": None} if "status" in document else {})}
+    if "status" in document:
+        document = {"environment": None, **document}
     if isinstance(data := document.get("data"), Mapping):
         document = {**document, "data": {**dict.fromkeys(("protocol", "selects_on_test", "generated")), **data}}
     return document

@@ -3,8 +3,8 @@
 Measured: the first call on its own (compilation is in it); rounds of K calls back to back with one wait at
 the end (the headline: seconds a call); single calls, each waited for (the spread). Garbage collection is off
 while the clock runs, and a compilation inside the timed part is an error. Several batches, on the device
-beforehand, take turns. Not measured: loading and moving data, accuracy. The two kinds of sample answer
-different questions; do not mix them.
+beforehand, take turns. Not measured: loading and moving data, accuracy; what is not finite (bench/watch.py). The two
+kinds of sample answer different questions; do not mix them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from bench.framework import Handle, Recompiled, Trainer
 from bench.memory import PeakMeter, compile_ahead
 from bench.statistics import summary
+from bench.watch import Watch
 from datasets.batches import epoch_order, fit_length
 
 PHASES = ("train_step", "forward", "recurrent_step")
@@ -50,7 +51,8 @@ def time_task(
     measuring, so that an interrupted run keeps what it has. operations: analytic operations and bytes a step,
     copied into the record. baseline_bytes: memory.baseline(). progress: True shows a bar, False none, None one
     where stderr is a terminal.
-    Raises Recompiled, naming the phase.
+    Raises Recompiled, naming the phase, and Diverged, with the step, once a loss or logits are not finite; the rounds
+    before it are kept.
     """
     batch_size, phases = int(settings["batch_size"]), list(settings["phases"])
     for phase in phases:
@@ -137,15 +139,17 @@ def _time_phase(
     steady: Callable[[], None],
 ) -> None:
     steps, rounds = int(settings["steps"]), int(settings["rounds"])
+    watch = Watch(trainer, phase, BATCHES_IN_TURN)
     begin = time.perf_counter()
     ahead()
-    first_seconds = time.perf_counter() - begin + _waited(trainer, calls, 1)
+    first_seconds = time.perf_counter() - begin + _waited(trainer, calls, 1, watch)
     deadline += first_seconds
     begin = time.perf_counter()
     timing["first_call_seconds"][phase] = first_seconds
     steady()
     for _ in range(int(settings["warmup"])):
-        trainer.wait(next(calls)())
+        _waited(trainer, calls, 1, watch)
+    watch.look()
 
     compiled = trainer.compilations()
     singles: list[float] = []
@@ -153,9 +157,10 @@ def _time_phase(
         started = time.perf_counter()
         single_until = started + SINGLE_SHARE * max(0.0, deadline - started)
         while len(singles) < max(1, int(settings["single_steps"])):
-            singles.append(_waited(trainer, calls, 1))
+            singles.append(_waited(trainer, calls, 1, watch))
             if time.perf_counter() > single_until and len(singles) >= 2:
                 break
+    watch.look()
     _no_compilation(trainer, phase, compiled)
     if len(singles) < int(settings["single_steps"]):
         short = f"{len(singles)} single steps instead of {settings['single_steps']}"
@@ -171,7 +176,8 @@ def _time_phase(
     samples: list[float] = []
     for _ in range(rounds):
         with _collector_off():
-            samples.append(_waited(trainer, calls, count) / count)
+            samples.append(_waited(trainer, calls, count, watch) / count)
+        watch.look()
         _no_compilation(trainer, phase, compiled)
         timing[f"{phase}_seconds"] = {
             **summary(samples),
@@ -192,11 +198,13 @@ def _time_phase(
         timing["compile_seconds"] = summary([max(0.0, first_seconds - median)])
 
 
-def _waited(trainer: Trainer, calls: Iterator[Callable[[], Handle]], count: int) -> float:
-    """Seconds of `count` calls back to back, with one wait at the end."""
+def _waited(trainer: Trainer, calls: Iterator[Callable[[], Handle]], count: int, watch: Watch) -> float:
+    """Seconds of `count` calls back to back, with one wait at the end; `watch` keeps what they give."""
+    keep = watch.keep
     begin = time.perf_counter()
     for _ in range(count):
         handle = next(calls)()
+        keep(handle)
     trainer.wait(handle)
     return time.perf_counter() - begin
 

@@ -61,7 +61,9 @@ class Tracker:
         if self.settings["mode"] == "disabled":
             return
         command = [sys.executable, "-m", "bench.tracking_child"]
-        environment = {**os.environ, "WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+        # W&B stores every variable of Slurm's with its value, a job's token (SLURM_JWT) too.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+        environment |= {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - close() does
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -191,6 +191,9 @@ class Trainer:
         loss, correct = np.asarray(metrics).tolist()
         return loss, correct
 
+    def read_logits(self, handle: jax.Array) -> np.ndarray:
+        return np.asarray(handle)
+
     def read_all(self, metrics: Sequence[jax.Array]) -> list[tuple[float, float]]:
         return [(float(loss), float(correct)) for loss, correct in jax.device_get(list(metrics))]
 

@@ -185,6 +185,9 @@ class Trainer:
         loss, correct = metrics.tolist()
         return loss, correct
 
+    def read_logits(self, handle: torch.Tensor) -> np.ndarray:
+        return handle.detach().cpu().double().numpy()  # NumPy has no bfloat16
+
     def read_all(self, metrics: Sequence[torch.Tensor]) -> list[tuple[float, float]]:
         return [(loss, correct) for loss, correct in torch.stack(list(metrics)).tolist()] if metrics else []
 

@@ -135,6 +135,9 @@ class NumpyTrainer:
     def read(self, metrics: Any) -> tuple[float, float]:
         return float(metrics[0]), float(metrics[1])
 
+    def read_logits(self, handle: Any) -> np.ndarray:
+        return np.asarray(handle)
+
     def read_all(self, metrics: Any) -> list[tuple[float, float]]:
         return [self.read(entry) for entry in metrics]
 

@@ -14,7 +14,7 @@ import pytest
 from numpy_framework import NumpyTrainer, small_data
 
 from bench import certificate, parity
-from bench.framework import OptimiserSpec
+from bench.framework import Diverged, OptimiserSpec
 from bench.records import read_certificate, write_certificate
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +97,55 @@ def test_what_is_not_finite_never_passes(sides, tmp_path, bad, name):
     assert not parity.passed(parity.compare(other, other, "fp64"))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_left_out_of_the_comparison_must_be_finite_too(sides, tmp_path, bad):
+    """A parameter whose gradient is round-off, and batch norm's statistics after the last step."""
+    quiet = [
+        changed(side, tmp_path / f"{index}.npz", "gradient.bias", lambda value: 1e-17 * value)
+        for index, side in enumerate(sides)
+    ]
+    assert parity.not_compared(*quiet, "fp64") == ["bias"]
+    for name in ("parameters_1.bias", "parameters_10.bias"):
+        broken = changed(quiet[1], tmp_path / "b.npz", name, lambda value: value + bad)
+        assert not parity.passed(parity.compare(broken, broken, "fp64"))
+    statistic = [tmp_path / "c.npz", tmp_path / "d.npz"]
+    for path in statistic:
+        with np.load(sides[0]) as file:
+            np.savez(path, **file, **{"parameters_10.norm.mean": np.array([bad])})
+    assert not parity.passed(parity.compare(*statistic, "fp64"))
+
+
+def test_a_side_whose_loss_is_not_finite_has_diverged_with_the_step(tmp_path):
+    trainer = NumpyTrainer()
+
+    def spoil(step):
+        if step == 4:
+            trainer.parameters["weight"] *= np.nan
+
+    trainer.before_step = spoil
+    with pytest.raises(Diverged, match="loss is nan at step 5 of 12"):
+        written(tmp_path / "a.npz", trainer)
+    assert not (tmp_path / "a.npz").exists()
+
+
+def test_what_a_comparison_says_whose_sides_did_not_both_end():
+    ok, nan = {"status": "ok", "message": None}, {"status": "diverged", "message": "loss is nan at step 3"}
+    failed = {"status": "failed", "message": "why"}
+    assert certificate.unfinished({"torch": ok, "jax": ok}) is None
+    assert certificate.unfinished({"torch": nan, "jax": nan})[0] == "diverged"
+    one_sided = certificate.unfinished({"torch": ok, "jax": nan})
+    assert one_sided == ("diverged", "jax: loss is nan at step 3; torch reached its end")
+    assert certificate.unfinished({"torch": failed, "jax": ok}) == ("failed", "torch: why; jax reached its end")
+
+
+def test_a_difference_that_is_not_finite_is_said_so_before_and_after_a_file(sides, tmp_path):
+    broken = changed(sides[0], tmp_path / "c.npz", "logits", lambda value: value * np.nan)
+    write_certificate(made := certified((broken, broken), "k"), tmp_path)
+    for one in (made, certificate.find(tmp_path, "k")):
+        assert not one["passed"]
+        assert certificate.differences(one) == "the frameworks differ: logits not finite (logits)"
+
+
 def test_a_gradient_of_round_off_is_not_compared_and_is_named(sides, tmp_path):
     rng = np.random.default_rng(0)
 
@@ -150,6 +199,7 @@ def test_key_changes_with_each_part_but_not_with_dropout():
         {"device": "gpu"},
         {"code": "d00d"},
         {"versions": {"torch": "1", "jax": "3"}},
+        {"variables": {"OMP_WAIT_POLICY": "active"}},
     ]
     keys = {certificate.certificate_key(**PARTS | other) for other in others}
     assert len(keys | {key}) == len(others) + 1

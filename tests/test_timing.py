@@ -9,11 +9,16 @@ import gc
 import jax
 import numpy as np
 import pytest
+import test_adapters
+from commands import tiny_job, work
 from numpy_framework import Clock, NumpyTrainer, SlowTrainer, small_data
 
 from bench import timing
-from bench.framework import Recompiled
-from bench.timing import time_task
+from bench.cells import cells
+from bench.framework import Diverged, OptimiserSpec, Recompiled
+from bench.records import read_records
+from bench.table import result_rows
+from bench.timing import PHASES, time_task
 
 SETTINGS = {
     "batch_size": 16, "length": None, "phases": ["train_step", "forward", "recurrent_step"],
@@ -207,3 +212,128 @@ def test_an_interrupted_run_keeps_its_rounds():
 def test_an_unknown_phase_is_refused():
     with pytest.raises(ValueError, match=r"task\.phases has 'backward'"):
         measure(NumpyTrainer(), phases=["backward"])
+
+
+class Diverging(NumpyTrainer):
+    """Its weights become NaN or infinite in train step `at`, whose loss is the last finite one, or the first not so."""
+
+    def __init__(self, at, value=np.nan):
+        super().__init__()
+        self.at, self.value = at, value
+
+    def train_step(self, batch, scale):
+        metrics = super().train_step(batch, scale)
+        if len(self.scales) == self.at:
+            self.parameters["weight"] *= self.value
+        return metrics
+
+
+# first call, 2 warm-up, 4 single, 3 rounds of 5 or more
+@pytest.mark.parametrize("at, rounds", [(1, 0), (2, 0), (3, 0), (6, 0), (7, 0), (20, 1)])
+def test_a_network_that_became_nan_is_diverged_with_the_step_and_its_rounds_before_are_kept(clock, at, rounds):
+    class Trainer(Diverging, Timed):
+        def __init__(self):
+            Timed.__init__(self, clock)
+            self.at, self.value = at, np.nan
+
+    result = {}
+    with pytest.raises(Diverged, match=rf"train_step: loss is nan at step {at + 1}: .*task\.optimiser\.rate"):
+        time_task(Trainer(), small_data(), SETTINGS, result, seed=0, operations=None, baseline_bytes=0, progress=False)
+    kept = result["timing"]["train_step_seconds"]
+    assert (len(kept["samples"]) if kept else 0) == (2 if at == 20 else rounds)
+    assert result["throughput"] is None
+
+
+def test_one_infinite_loss_among_finite_ones_is_found():
+    class Once(NumpyTrainer):
+        def train_step(self, batch, scale):
+            loss, correct = super().train_step(batch, scale)
+            return (np.inf if len(self.scales) == 10 else loss), correct
+
+    with pytest.raises(Diverged, match="loss is inf at step 10"):
+        measure(Once(), phases=["train_step"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_diverged(value):
+    class Broken(NumpyTrainer):
+        def forward(self, batch):
+            logits = super().forward(batch).copy()
+            logits[-1, 0] = value
+            return logits
+
+    with pytest.raises(Diverged, match="forward: logits are not finite at step 1"):
+        measure(Broken(), phases=["forward"])
+
+
+def test_one_batch_in_turn_that_is_not_finite_is_found():
+    class Broken(NumpyTrainer):
+        def forward(self, batch):
+            self.calls = getattr(self, "calls", -1) + 1
+            return super().forward(batch) * (np.nan if self.calls % 4 == 3 else 1.0)
+
+    with pytest.raises(Diverged, match="forward: logits are not finite at step 4"):
+        measure(Broken(), phases=["forward"])
+
+
+def test_a_recurrence_that_grows_without_bound_is_diverged():
+    class Growing(NumpyTrainer):
+        def start_recurrence(self, batch_size):
+            self.recurrence = np.ones((batch_size, 3))
+
+        def recurrent_step(self, inputs):
+            with np.errstate(over="ignore"):
+                self.recurrence = self.recurrence * 1e40
+            return self.recurrence
+
+    with pytest.raises(Diverged, match="recurrent_step: logits are not finite at step"):
+        measure(Growing(), phases=["recurrent_step"])
+
+
+def test_nothing_is_read_while_the_clock_runs(clock):
+    """Reading takes an hour on this clock: no sample holds it."""
+
+    class Slow(Timed):
+        def read_all(self, metrics):
+            self.clock.now += 3600.0
+            return super().read_all(metrics)
+
+        def read_logits(self, handle):
+            self.clock.now += 3600.0
+            return super().read_logits(handle)
+
+    for phase in ("train_step", "forward"):
+        found = measure(Slow(clock), phases=[phase], budget_seconds=1e9)["timing"][f"{phase}_seconds"]
+        assert found["samples"] == pytest.approx([0.01] * 3)
+        assert found["single"]["samples"] == pytest.approx([0.01] * 4)
+
+
+def test_a_timed_run_that_diverges_says_so_in_its_record_and_is_no_measurement(tmp_path):
+    words = ["task=time", "~task.steps", "+task.steps=2", "task.optimiser.rate=1e308", "task.phases=[train_step]"]
+    assert work(tiny_job(tmp_path, *words)).returncode == 1
+    (record,), damaged = read_records(tmp_path)
+    assert damaged == []
+    assert record["status"] == "diverged"
+    assert "at step " in record["message"]
+    assert result_rows(record) == []
+    assert list(cells([record], "time")["torch_status"].unique()) == ["diverged"]
+    assert cells([record], "time")["torch_value"].isna().all()
+
+
+@pytest.mark.usefixtures("settings_as_before")
+@pytest.mark.parametrize("framework", test_adapters.FRAMEWORKS)
+@pytest.mark.parametrize("precision, phases", [("fp32", PHASES), ("bf16", ("forward",))])
+def test_both_frameworks_tell_a_network_that_is_nan(framework, precision, phases):
+    data = small_data(channels=test_adapters.CHANNELS, length=test_adapters.LENGTH, classes=test_adapters.CLASSES)
+    settings = {**SETTINGS, "warmup": 0, "steps": 2, "rounds": 2, "single_steps": 1}
+    words = dict(seed=0, operations=None, baseline_bytes=0, progress=False)
+    trainer = test_adapters.build(framework, optimiser=OptimiserSpec(rate=1e-3), precision=precision)
+    result = {}
+    time_task(trainer, data, {**settings, "phases": phases}, result, **words)
+    assert all(result["timing"][f"{phase}_seconds"]["median"] > 0 for phase in phases)
+    state = trainer.state()
+    state["decoder.bias"] = state["decoder.bias"] * np.nan
+    for phase in phases:
+        trainer.restore(state)
+        with pytest.raises(Diverged, match=f"{phase}: (loss is nan|logits are not finite) at step 1:"):
+            time_task(trainer, data, {**settings, "phases": [phase]}, {}, **words)
