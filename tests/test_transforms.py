@@ -71,7 +71,7 @@ IN_TRAINING = {
     "dropout": ("training", "s4", {"dropout": 0.3}),
 }
 CORE = {"jvp", "vjp", "forward_ad", "grad_of_grad", "vmap"}  # of what is made of the same parts
-CORE_OF_JAX = {"jvp", "vjp", "vmap"}  # the rest of it takes minutes to compile
+CORE_OF_JAX = {"jvp", "vjp"}  # one program; the rest takes minutes to compile
 
 numbers = functools.partial(np.random.default_rng, 0)
 
