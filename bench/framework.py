@@ -21,7 +21,7 @@ Metrics = Any  # handle of (loss, correct): two scalars on the device
 
 
 class Diverged(RuntimeError):
-    """The loss became NaN or infinite; the message says at which step."""
+    """The loss became NaN or infinite; the message says at which step, and which parameter (bench.finite)."""
 
 
 class Recompiled(RuntimeError):
@@ -134,7 +134,7 @@ class Trainer(Protocol):
         ...
 
     def state(self) -> dict[str, np.ndarray]:
-        """Copies of parameters and batch-norm statistics, by flat dotted name."""
+        """Copies of parameters and batch-norm statistics, by flat dotted name, in the order of ModelSpec.values."""
         ...
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:

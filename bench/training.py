@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.finite import described, first_not_finite
 from bench.framework import Batch, Diverged, Metrics, Trainer
 from bench.memory import compile_ahead
 from bench.schedules import schedule
@@ -57,7 +58,8 @@ def train_task(
     seconds so far (import_seconds, build_seconds), to which compile_, data_, step_ and evaluation_seconds
     are added. on_epoch: is given each epoch's entry of the curve. progress: as Counter's `shown`. hold_bytes:
     hold_limit().
-    Raises Diverged when a loss is NaN or infinite: a step's, the validation's or the test's.
+    Raises Diverged when a loss is NaN or infinite: a step's, the validation's or the test's; its message names the
+    step and the first parameter that is not finite. Also before the first step, where a parameter starts so.
     """
     _Training(trainer, data, settings, result, seed, ledger, progress, on_epoch, hold_bytes).run()
 
@@ -139,6 +141,9 @@ class _Training:
         self.notes: list[str] = self.result.setdefault("notes", [])
 
     def run(self) -> None:
+        broken = first_not_finite(self.trainer.state())  # now: a step from there leaves no parameter finite
+        if broken is not None:
+            raise Diverged(f"parameter {broken} is not finite before step 1 of {self.steps}: give it a finite value")
         begin = time.perf_counter()
         train = _Feed(self.trainer, self.data.train, self.length, self.hold_bytes)
         validation = _Feed(self.trainer, self.data.validation, self.length, self.hold_bytes)
@@ -273,7 +278,8 @@ class _Training:
     def _must_be_finite(self, loss: float, name: str, when: str) -> None:
         if not math.isfinite(loss):
             raise Diverged(
-                f"{name} is {loss} {when}: training diverged; lower task.optimiser.rate, or set task.clip_norm"
+                f"{name} is {loss} {when}: training diverged ({described(self.trainer.state())}); lower "
+                "task.optimiser.rate, or set task.clip_norm"
             )
 
     def _evaluate(self, feed: _Feed, work: str) -> tuple[float, float]:

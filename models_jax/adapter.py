@@ -125,6 +125,7 @@ class Trainer:
         device: jax.Device,
     ) -> None:
         self.dtype, self.device = dtype, device
+        self.names = list(spec.values)
         graphdef, parameters, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
         self.network = functional.Network(graphdef, parameters, statistics, dtype)
         self.parameters = jax.device_put(functional.arrays(parameters), device)
@@ -205,7 +206,8 @@ class Trainer:
 
     def state(self) -> dict[str, np.ndarray]:
         # Copies: the next step donates these buffers, and on a CPU NumPy would look into them.
-        return {name: np.array(value) for name, value in {**self.parameters, **self.statistics}.items()}
+        arrays = {**self.parameters, **self.statistics}
+        return {name: np.array(arrays[name]) for name in self.names}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         names = self.parameters.keys() | self.statistics.keys()

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from models_jax.operators import operator
+
 Finish = Callable[[Array, Array, Array, Array], Array]
 PIECE = 1 << 19  # elements of one temporary: 2 MiB in float32
 
@@ -64,6 +66,11 @@ def forward(
     return join(made, len(sigma)), (terms, a, b, kappa, sigma)
 
 
+def tangent(finish: Finish, residuals: tuple[Array, ...], tangents: tuple[Array, ...]) -> Array:
+    *moved, sigma = residuals
+    return jax.jvp(lambda *x: forward(finish, *x, sigma)[0], moved, list(tangents[:-1]))[1]
+
+
 def backward(finish: Finish, residuals: tuple[Array, ...], grad: Array) -> tuple[Array, ...]:
     terms, a, b, kappa, sigma = residuals
 
@@ -96,14 +103,13 @@ def piece_backward(
     return d_terms, a * from_real + from_imag, b * from_real, g_kappa + d_kappa
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+_cauchy_sums = operator(forward, tangent, backward, numbers=1)
+
+
 def cauchy_sums(finish: Finish, terms: Array, a: Array, b: Array, kappa: Array, sigma: Array) -> Array:
     """``finish`` of the sums over the states, which are real and imaginary parts (H, R, F).
 
     terms (H, R, S), a and b (H, S), kappa (H, F), sigma (F,), real -> (..., F). ``finish`` takes the two sums, kappa
     and sigma at some of the frequencies, each for itself, while they are in the cache; sigma has no gradient.
     """
-    return forward(finish, terms, a, b, kappa, sigma)[0]
-
-
-cauchy_sums.defvjp(forward, backward)
+    return _cauchy_sums(finish, terms, a, b, kappa, sigma)

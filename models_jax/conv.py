@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from models_jax.operators import operator
 from models_jax.pairs import powers
 from models_jax.scan import complex_view, in_pieces, real_view
 from ssm.lengths import transform_length
@@ -39,6 +40,12 @@ def forward(u: Array, k: Array, d: Array) -> tuple[Array, tuple]:
     pieces = in_pieces(u, PIECE // (len(d) * size))
     y = jax.lax.map(lambda u: filtered(transform(u, size), k_f, length, size) + d * u, pieces)
     return y.reshape(u.shape), (u, k, d)
+
+
+def tangent(residuals: tuple, tangents: tuple) -> Array:
+    u, k, d = residuals
+    d_u, d_k, d_d = tangents
+    return forward(d_u, k, d)[0] + forward(u, d_k, d_d)[0]
 
 
 def backward(residuals: tuple, grad: Array) -> tuple[Array, Array, Array]:
@@ -73,14 +80,13 @@ def transform_scan(a: Array, b: Array) -> Array:
     return real_view(jnp.fft.ifft(b_f * jnp.fft.fft(kernel, n=size))[..., :length].mT)
 
 
-@jax.custom_vjp
+_convolve = operator(forward, tangent, backward)
+
+
 def convolve(u: Array, kernels: Array, d: Array) -> Array:
     """Convolves each channel with its kernel and adds the skip connection d u.
 
     y[b, l, h] = d[h] u[b, l, h] + sum_{j <= l} k[0, h, l - j] u[b, j, h] (+ sum_{j >= l} k[1, h, j - l] u[b, j, h]).
     u (B, L, H), kernels (1 or 2, H, L') forward and backward in time (lag 0 counts in both), d (H,), real -> (B, L, H).
     """
-    return forward(u, kernels, d)[0]
-
-
-convolve.defvjp(forward, backward)
+    return _convolve(u, kernels, d)

@@ -12,13 +12,15 @@ from jax import Array, lax
 
 from models_jax.chunks import chunked_convolve
 from models_jax.conv import convolve
-from models_jax.layer import Constants, Layer, State, complex_of, refuse_bidirectional, step_sizes
+from models_jax.layer import Constants, Layer, State, step_sizes
 from models_jax.network import Block, SequenceModel
 from models_jax.pairs import Pair, exponential, exponential_less_one, multiply, powers, reciprocal
 from models_jax.scan import linear_scan
 from ssm.lengths import chunk_length, largest_divisor
 
 PIECE = 1 << 22  # complex states of the channels that ``scanned`` works on together: 32 MiB
+
+NEAR = 1e-6  # |lambda dt l_max| below which the softmax's sum is its tangent, as eps would be larger than its square
 
 
 def scanned(u: Array, root: Pair, factor: Pair) -> Array:
@@ -79,6 +81,9 @@ class DSSLayer(Layer):
             falling = (step[0] * sign, step[1] * sign)
             whole = exponential_less_one((falling[0] * length, falling[1] * length))
             row = multiply(exponential_less_one(falling), reciprocal(whole, self.options.eps))
+            near = jnp.square(step[0]) + jnp.square(step[1]) < (NEAR / length) ** 2
+            tangent = (1.0 + 0.5 * (1.0 - length) * falling[0]) / length, 0.5 * (1.0 - length) * falling[1] / length
+            row = tuple(jnp.where(near, t, r) for t, r in zip(tangent, row, strict=True))
             factor = multiply(row, reciprocal(lam, 0.0))
         w_re, w_im = self.W_re[None], self.W_im[None]
         if self.options.bidirectional:
@@ -105,8 +110,7 @@ class DSSLayer(Layer):
         table = jnp.concatenate([start[0], -start[1]], -2).swapaxes(-1, -2) @ jnp.concatenate(within, -2)
         return table.reshape(*table.shape[:-2], -1)[..., :length]
 
-    def discretised(self) -> Constants:
-        refuse_bidirectional(self.options.bidirectional)
+    def step_form(self) -> Constants:
         step, factor, tap = self.weights()
         grows = (tap > 0).astype(step[0].dtype)
         falling = lax.complex(step[0] * (1.0 - grows), step[1] * (1.0 - grows))
@@ -115,22 +119,23 @@ class DSSLayer(Layer):
             "decay": jnp.exp(falling),
             "growing": growing,
             "factor": lax.complex(factor[0][0], factor[1][0]),
+            "skip": self.D[...],
         }
 
     def initial_state(self, batch: int) -> State:
-        state = jnp.zeros((batch, self.options.d_model, self.options.stored), complex_of(self.D[...]))
+        state = jnp.zeros((batch, self.options.d_model, self.options.stored), self.complex_dtype)
         return state if self.options.variant == "exp" else (state, jnp.zeros((), self.D[...].dtype))
 
-    def step(self, u: Array, state: State, constants: Constants) -> tuple[Array, State]:
+    def one_step(self, u: Array, state: State, constants: Constants) -> tuple[Array, State]:
         if self.options.variant == "exp":
             state = constants["decay"] * state + u[..., None]
-            return (constants["factor"] * state).sum(-1).real + self.D[...] * u, state
+            return (constants["factor"] * state).sum(-1).real + constants["skip"] * u, state
         # a state that grows (Re lambda > 0) is kept relative to its growth since the first step: no overflow
         state, count = state
         growing = constants["growing"]
         state = constants["decay"] * state + jnp.exp(growing * -count) * u[..., None]
         reach = jnp.exp(growing * (count - (self.options.l_max - 1)))
-        return (constants["factor"] * reach * state).sum(-1).real + self.D[...] * u, (state, count + 1.0)
+        return (constants["factor"] * reach * state).sum(-1).real + constants["skip"] * u, (state, count + 1.0)
 
 
 class DSSBlock(Block):

@@ -14,8 +14,9 @@ from flax import nnx
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from models_jax.dtypes import as_real, check_dtypes, common_dtype
 from ssm.checks import check_input, generator, split_settings
-from ssm.exponential import LOG_HIGH, LOG_LOW, PARTS, ROOTS
+from ssm.exponential import FARTHEST, LOG_HIGH, LOG_LOW, PARTS, ROOTS
 from ssm.lengths import chunk_length
 from ssm.network import mathematics
 
@@ -39,16 +40,22 @@ def complex_of(x: Array) -> jnp.dtype:
     return jnp.result_type(x.dtype, jnp.complex64)
 
 
+def real_of(x: Array) -> jnp.dtype:
+    """The real type of an array's precision."""
+    return jnp.finfo(x.dtype).dtype
+
+
 def clip(x: Array, high: float) -> Array:
-    """min(x, high), whose derivative at x = high is 1, as PyTorch's clamp has it (jnp.minimum: 1/2)."""
-    return jnp.where(x <= high, x, high)
+    """min(x, high), NaN of NaN, whose derivative at x = high is 1, as PyTorch's clamp has it (jnp.minimum: 1/2)."""
+    return jnp.where(x > high, high, x)
 
 
 class Layer(nnx.Module):
     """A linear map of sequences, in two forms that agree: over a whole sequence, and one step at a time.
 
     Settings, checked: ``ssm.<name>.Options``. ``values`` are initial parameters by name (``ssm.<name>.initial``), drawn
-    from ``seed`` when absent.
+    from ``seed`` when absent. Inputs of any real type are taken, and the output is of the parameters' type: float32 or
+    float64; ValueError for another one.
     """
 
     name: ClassVar[str]
@@ -64,19 +71,32 @@ class Layer(nnx.Module):
         dtype: DTypeLike = jnp.float32,
         **options,  # the other fields of Options, declared once in ssm/ for both frameworks
     ) -> None:
+        check_dtypes(dtype)
         module = mathematics(self.name)
         (settings,) = split_settings(options, module.Options)
         self.options = module.Options(d_model, n, l_max, **settings)
         hold(self, module.initial(self.options, generator(seed)) if values is None else values, dtype)
 
+    @property
+    def dtype(self) -> jnp.dtype:
+        """The parameters' type, now. ValueError where it is not one of float32 and float64."""
+        held = {name: value for name, value in vars(self).items() if isinstance(value, nnx.Param)}
+        return common_dtype({name: value.get_value() for name, value in held.items()})
+
+    @property
+    def complex_dtype(self) -> jnp.dtype:
+        """The state's type."""
+        return jnp.result_type(self.dtype, jnp.complex64)
+
     def __call__(self, u: Array) -> Array:
         """u (B, L, H) -> y (B, L, H), any length L, by the algorithm that the options choose."""
+        u = as_real("u", u, self.dtype)
         check_input(u.shape)
         return self.recurrent(u) if self.options.chosen == "recurrent" else self.over_sequence(u)
 
     @abstractmethod
     def over_sequence(self, u: Array) -> Array:
-        """The forward pass by any algorithm but the step form."""
+        """The forward pass by any algorithm but the step form; u in the parameters' type."""
 
     def recurrent(self, u: Array) -> Array:
         """The forward pass by the step form; for the derivative, the steps of a chunk are taken anew."""
@@ -86,7 +106,7 @@ class Layer(nnx.Module):
         padded = jnp.pad(u, ((0, 0), (0, chunks * size - u.shape[1]), (0, 0)))
 
         def step(state: State, u: Array) -> tuple[State, Array]:
-            y, state = self.step(u, state, constants)
+            y, state = self.one_step(u, state, constants)
             return state, y
 
         @jax.checkpoint
@@ -97,35 +117,52 @@ class Layer(nnx.Module):
         _, outputs = lax.scan(steps, self.initial_state(len(u)), inputs)
         return outputs.reshape(-1, *u[:, 0].shape).swapaxes(0, 1)[:, : u.shape[1]]
 
-    @abstractmethod
     def discretised(self) -> Constants:
         """What the step form needs, computed once. Raises ValueError for a bidirectional layer."""
+        if self.options.bidirectional:
+            raise ValueError(
+                "bidirectional=True: a step at a time sees no future; build the layer with bidirectional=False."
+            )
+        check_dtypes(self.dtype)
+        return self.step_form()
+
+    @abstractmethod
+    def step_form(self) -> Constants:
+        """``discretised`` of a causal layer."""
 
     @abstractmethod
     def initial_state(self, batch: int) -> State:
         """The zero state of ``batch`` sequences, complex (with a count of steps where a layer needs one)."""
 
-    @abstractmethod
     def step(self, u: Array, state: State, constants: Constants) -> tuple[Array, State]:
-        """One step: u (B, H) and the state before -> y (B, H) and the state after."""
+        """One step: u (B, H) and the state before -> y (B, H) and the state after.
+
+        ValueError where constants or state are of another precision than the parameters are now.
+        """
+        dtype = self.dtype
+        for made in (*constants.values(), *(state if isinstance(state, tuple) else (state,))):
+            if real_of(made) != dtype:
+                raise ValueError(
+                    f"constants or state of {made.dtype}: the parameters are {dtype} by now; call discretised() and "
+                    "initial_state() again after converting the layer."
+                )
+        return self.one_step(as_real("u", u, dtype), state, constants)
+
+    @abstractmethod
+    def one_step(self, u: Array, state: State, constants: Constants) -> tuple[Array, State]:
+        """``step``, all in the parameters' type."""
 
 
 def step_sizes(log_dt: Array) -> Array:
-    """exp(log_dt), the nearest number but for one in seventy.
+    """exp(log_dt), the nearest number but for one in seventy; NaN of NaN.
 
     The frameworks' own float32 exponentials differ in the last bit for one in ten, which a phase Im(lambda) dt of a
     hundred makes 1e-4 of log_dt's gradient. How: ``ssm.exponential``.
     """
-    count = jnp.round(lax.stop_gradient(log_dt) * (PARTS / math.log(2.0)))
+    count = jnp.round((lax.stop_gradient(log_dt) * (PARTS / math.log(2.0))).clip(-FARTHEST, FARTHEST))
     rest = (log_dt - count * LOG_HIGH) - count * LOG_LOW
+    count = jnp.nan_to_num(count)  # an index; the rest keeps the NaN
     whole = jnp.floor(count / PARTS)
     roots = jnp.asarray(ROOTS[log_dt.dtype.itemsize], log_dt.dtype)
     high, low = roots[:, (count - whole * PARTS).astype(jnp.int32)]
     return jnp.ldexp(high + (low + high * jnp.expm1(rest)), whole.astype(jnp.int32))
-
-
-def refuse_bidirectional(bidirectional: bool) -> None:
-    if bidirectional:
-        raise ValueError(
-            "bidirectional=True: a step at a time sees no future; build the layer with bidirectional=False."
-        )

@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 
 from models_jax import masks
 from models_jax.dense import Dense, Embedding
+from models_jax.dtypes import as_real, check_dtypes
 from models_jax.layer import Constants, Layer, State, under
 from models_jax.norm import BatchNorm, LayerNorm
 from ssm.checks import check_input, check_pooled, check_size, generator, split_settings
@@ -44,7 +45,7 @@ def larger(x: Array, y: Array) -> Array:
     XLA's derivative of a maximum looks for the value that equals the maximum, which it may have made anew and rounded
     differently, and then loses gradient (test: pooling=max_3). Written so in both frameworks, ties are split alike too.
     """
-    return jnp.where(x >= y, x, y)
+    return jnp.where((x >= y) | jnp.isnan(x), x, y)  # a NaN is the largest
 
 
 def largest(groups: Array) -> Array:
@@ -57,6 +58,9 @@ class Block(nnx.Module):
 
     (B, L, d_model) -> (B, L // k, d_model), k the pooling. Settings: ``ssm.network.BlockOptions`` and the layer's own.
     With a mask (``masks``), sequences end where it does, and what stands behind changes nothing of theirs.
+
+    Inputs of any real type are taken. They are converted to the type that dense layers compute in, which the output has
+    too: ``compute_dtype``, else the parameters' own. The layer and the norms stay in the parameters'.
     """
 
     layer_class: ClassVar[type[Layer]]
@@ -73,6 +77,7 @@ class Block(nnx.Module):
         compute_dtype: DTypeLike | None = None,
         **options,  # BlockOptions' fields and the layer's, declared and checked in ssm/ once for both frameworks
     ) -> None:
+        check_dtypes(dtype, compute_dtype)
         name = self.layer_class.name
         own, of_layer = split_settings(options, BlockOptions, mathematics(name).Options)
         self.options = BlockOptions(**own)
@@ -81,21 +86,26 @@ class Block(nnx.Module):
             values = block_values(self.options, layer_options, name, generator(seed))
         self.layer = self.layer_class(d_model, n, l_max, values=under(values, "layer"), dtype=dtype, **of_layer)
         for part in self.options.dense_names:
-            setattr(self, part, Dense(under(values, part), dtype, compute_dtype or dtype))
+            setattr(self, part, Dense(under(values, part), dtype, compute_dtype))
         for part in self.options.norm_names:
             norm = under(values, part)
             momentum = self.options.norm_momentum
             made = LayerNorm(norm, dtype) if self.options.norm == "layer" else BatchNorm(norm, dtype, momentum)
             setattr(self, part, made)
-        self.dtype = dtype
+        self.compute_dtype = compute_dtype
+
+    def working(self, x: Array) -> Array:
+        """x in the type that dense layers compute in."""
+        return as_real("x", x, self.compute_dtype or self.layer.D[...].dtype)
 
     # training and the dropout key are arguments here, where PyTorch keeps a mode and a generator
     def __call__(self, x: Array, training: bool = False, key: Array | None = None, mask: Array | None = None) -> Array:
+        x = self.working(x)
         check_input(x.shape)
         y = self.normalised("norm_pre", x, training, mask)
         if mask is not None and self.layer.options.bidirectional:
             y = masks.silenced(y, mask)  # a causal layer does not see what follows
-        y = self.mix_features(self.layer(y.astype(self.dtype)).astype(x.dtype), training, key)
+        y = self.mix_features(self.layer(y).astype(x.dtype), training, key)
         y = y + x if self.options.residual else y
         return self.pool(self.normalised("norm_post", y, training, mask), mask)
 
@@ -148,8 +158,9 @@ class Block(nnx.Module):
 
     def step(self, x: Array, state: State, constants: Constants) -> tuple[Array, State]:
         """One step, batch norm by its running statistics: x (B, H) -> (B, H) and the state after."""
+        x = self.working(x)
         y = self.normalised("norm_pre", x, False)
-        y, state = self.layer.step(y.astype(self.dtype), state, constants)
+        y, state = self.layer.step(y, state, constants)
         y = self.mix_features(y.astype(x.dtype))
         y = y + x if self.options.residual else y
         return self.normalised("norm_post", y, False), state
@@ -163,6 +174,10 @@ class SequenceModel(nnx.Module):
 
     ``collapse`` is short for readout="mean" (true) or "none" (false). ``values`` are initial values by dotted name
     (``ssm.network.initial``), drawn from ``seed`` when absent. Settings: ``ssm.network.network_options``.
+
+    x is of any real type (tokens: whole numbers), of JAX or NumPy. The output is of the decoder's, float32 or float64,
+    also with ``compute_dtype``, in which dense layers compute (see ``Block``). A model whose state is converted
+    computes in the new type; ValueError, when called, in a type that state-space layers cannot have.
     """
 
     block_class: ClassVar[type[Block]]
@@ -183,11 +198,12 @@ class SequenceModel(nnx.Module):
         compute_dtype: DTypeLike | None = None,
         **options,  # the other settings of ssm.network.network_options, declared and checked there for both frameworks
     ) -> None:
+        check_dtypes(dtype, compute_dtype)
         settings = {"d_model": d_model, "n_blocks": n_blocks, "n": n, "collapse": collapse, **options}
         self.options = network_options(self.block_class.layer_class.name, d_input, d_output, l_max, settings)
         self.d_input, self.d_output, self.d_model = self.options.d_input, self.options.d_output, self.options.d_model
         values = initial(self.options, seed) if values is None else values
-        dtypes = {"dtype": dtype, "compute_dtype": compute_dtype or dtype}
+        dtypes = {"dtype": dtype, "compute_dtype": compute_dtype}
         encoder = Embedding if self.options.encoder == "embedding" else Dense
         self.encoder = encoder(under(values, "encoder"), **dtypes)
         settings = self.options.block_settings()
@@ -198,7 +214,11 @@ class SequenceModel(nnx.Module):
         if self.options.documents > 1:
             self.head = Dense(under(values, "head"), **dtypes)
         self.decoder = Dense(under(values, "decoder"), **dtypes)
-        self.dtype = dtype
+
+    @property
+    def dtype(self) -> DTypeLike:
+        """The decoder's type, which the output has."""
+        return self.decoder.weight[...].dtype
 
     @classmethod
     def from_options(

@@ -12,6 +12,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from models_jax import masks
+from models_jax.dtypes import check_dtypes
 from models_jax.layer import hold
 
 NORM_EPS = 1e-5
@@ -31,6 +32,7 @@ class LayerNorm(nnx.Module):
     """Zero mean and unit variance over the features of a step; computed in the parameters' precision."""
 
     def __init__(self, values: Mapping[str, np.ndarray], dtype: DTypeLike) -> None:
+        check_dtypes(dtype)
         hold(self, values, dtype)
 
     def __call__(self, x: Array) -> Array:
@@ -58,6 +60,7 @@ class BatchNorm(nnx.Module):
     """
 
     def __init__(self, values: Mapping[str, np.ndarray], dtype: DTypeLike, momentum: float) -> None:
+        check_dtypes(dtype)
         hold(self, {name: values[name] for name in ("weight", "bias")}, dtype)
         self.running_mean = nnx.BatchStat(jnp.asarray(values["running_mean"], dtype))
         self.running_var = nnx.BatchStat(jnp.asarray(values["running_var"], dtype))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
 from jax import Array
+
+from models_jax.operators import operator
 
 Pair = tuple[Array, Array]  # real and imaginary part
 
@@ -32,27 +31,32 @@ def exponential_less_one(x: Pair) -> Pair:
     return jnp.expm1(x[0]) * jnp.cos(x[1]) - 2.0 * half * half, jnp.exp(x[0]) * jnp.sin(x[1])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def powers(x: Pair, count: int) -> Pair:
-    """x^0 ... x^(count - 1) along a new last axis, by doubling: a sine and a cosine cost as much as 20 products."""
+def _forward(count: int, x: Pair) -> tuple[Pair, Pair]:
     table = jnp.ones_like(x[0])[..., None], jnp.zeros_like(x[1])[..., None]
     x = x[0][..., None], x[1][..., None]
     while table[0].shape[-1] < count:
         table = tuple(jnp.concatenate(halves, -1) for halves in zip(table, multiply(table, x), strict=True))
         x = multiply(x, x)
-    return table[0][..., :count], table[1][..., :count]
-
-
-def _keep_table(x: Pair, count: int) -> tuple[Pair, Pair]:
-    table = powers(x, count)
+    table = table[0][..., :count], table[1][..., :count]
     return table, table
 
 
-def _powers_backward(count: int, table: Pair, grad: Pair) -> tuple[Pair]:
+def _tangent(count: int, table: Pair, tangents: tuple[Pair]) -> Pair:
+    steps = jnp.arange(count, dtype=table[0].dtype)
+    before = tuple(steps * jnp.concatenate([jnp.zeros_like(t[..., :1]), t[..., :-1]], -1) for t in table)
+    return multiply(before, tuple(t[..., None] for t in tangents[0]))
+
+
+def _backward(count: int, table: Pair, grad: Pair) -> tuple[Pair]:
     # x^j has derivative j x^(j - 1): one sum instead of the doublings run backwards
     real, imag = table[0][..., :-1], table[1][..., :-1]
     g_real, g_imag = (jnp.arange(1, count, dtype=g.dtype) * g[..., 1:] for g in grad)
     return (((real * g_real + imag * g_imag).sum(-1), (real * g_imag - imag * g_real).sum(-1)),)
 
 
-powers.defvjp(_keep_table, _powers_backward)
+_powers = operator(_forward, _tangent, _backward, numbers=1)
+
+
+def powers(x: Pair, count: int) -> Pair:
+    """x^0 ... x^(count - 1) along a new last axis, by doubling: a sine and a cosine cost as much as 20 products."""
+    return _powers(count, x)

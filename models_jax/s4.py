@@ -22,9 +22,10 @@ from jax import Array, lax
 
 from models_jax.cauchy import cauchy_sums
 from models_jax.conv import convolve
-from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirectional, step_sizes
+from models_jax.layer import Constants, Layer, clip, complex_of, step_sizes
 from models_jax.network import Block, SequenceModel
-from ssm.s4 import LEAST_DECAY
+from models_jax.operators import operator
+from ssm.s4 import FASTEST, LEAST_DECAY
 
 # 2^32 repeats of l_max steps: any state that decays is gone
 DOUBLINGS = 32
@@ -63,22 +64,20 @@ def correction(total: Array, kappa: Array, rank: int) -> tuple[Array, Array]:
     return left, (inverse * total[:, None, directions:, 0]).sum(2)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def corrected(shape: tuple[int, int], rank: int, real: Array, imag: Array, kappa: Array, sigma: Array) -> Array:
-    """C~ (2 i s - kappa A)^-1 B, (H, directions, F), from the sums (H, 2 left right, F), kappa (H, F) and sigma (F,).
-
-    ``shape``: how many left vectors (one a direction, then ``rank`` of P*) and right ones (B, then ``rank`` of P).
-    """
+def _corrected(
+    shape: tuple[int, int], rank: int, real: Array, imag: Array, kappa: Array, sigma: Array
+) -> tuple[Array, tuple[Array, ...]]:
     total = diagonal_part(shape, real, imag, kappa, sigma)
     for column in range(1, 1 + rank):  # one rank after the other
         row = len(total[0]) - rank + column - 1
         pivot = 1.0 + kappa[:, None] * total[:, row, column, None]
         total = total - (kappa[:, None] * total[:, :, column])[:, :, None] * (total[:, row] / pivot)[:, None]
-    return total[:, :-rank, 0]
+    return total[:, :-rank, 0], (real, imag, kappa, sigma)
 
 
-def _keep_sums(shape: tuple[int, int], rank: int, *sums: Array) -> tuple[Array, tuple[Array, ...]]:
-    return corrected(shape, rank, *sums), sums
+def _corrected_tangent(shape: tuple[int, int], rank: int, sums: tuple[Array, ...], tangents: tuple) -> Array:
+    *moved, sigma = sums
+    return jax.jvp(lambda *x: _corrected(shape, rank, *x, sigma)[0], moved, list(tangents[:-1]))[1]
 
 
 def _corrected_backward(shape: tuple[int, int], rank: int, sums: tuple[Array, ...], grad: Array) -> tuple[Array, ...]:
@@ -99,7 +98,15 @@ def _corrected_backward(shape: tuple[int, int], rank: int, sums: tuple[Array, ..
     return d_real, d_imag, d_kappa, jnp.zeros_like(sigma)
 
 
-corrected.defvjp(_keep_sums, _corrected_backward)
+_corrected_sums = operator(_corrected, _corrected_tangent, _corrected_backward, numbers=2)
+
+
+def corrected(shape: tuple[int, int], rank: int, real: Array, imag: Array, kappa: Array, sigma: Array) -> Array:
+    """C~ (2 i s - kappa A)^-1 B, (H, directions, F), from the sums (H, 2 left right, F), kappa (H, F) and sigma (F,).
+
+    ``shape``: how many left vectors (one a direction, then ``rank`` of P*) and right ones (B, then ``rank`` of P).
+    """
+    return _corrected_sums(shape, rank, real, imag, kappa, sigma)
 
 
 class S4Layer(Layer):
@@ -115,6 +122,13 @@ class S4Layer(Layer):
         if self.options.real_part == "exp":
             return jnp.exp(self.Lambda_re[...])
         return -clip(self.Lambda_re[...], -LEAST_DECAY)
+
+    def steps_taken(self) -> Array:
+        """dt (H, 1); NaN where a state is faster than the layer can compute."""
+        dt = step_sizes(self.log_dt[...])[:, None]
+        speed = self.decay() + jnp.abs(self.Lambda_im[...])
+        speed = speed + (jnp.square(self.P_re[...]) + jnp.square(self.P_im[...])).sum(0)
+        return jnp.where(lax.stop_gradient(dt * speed).max(-1, keepdims=True) < FASTEST, dt, jnp.nan)
 
     def outputs(self) -> tuple[Array, Array]:
         """C~, real and imaginary parts (directions, H, N/2)."""
@@ -139,7 +153,7 @@ class S4Layer(Layer):
         angle = np.arange(nodes // 2 + 1) * (math.pi / nodes)
         turn = jnp.asarray(np.exp(1j * angle), complex_of(c_re))
         sigma, cosine = jnp.asarray(2.0 * np.sin(angle), c_re.dtype), jnp.asarray(np.cos(angle), c_re.dtype)
-        dt = step_sizes(self.log_dt[...])[:, None]  # (H, 1)
+        dt = self.steps_taken()  # (H, 1)
         a, b = self.decay(), self.Lambda_im[...]  # (1 or H, S)
 
         # products of every left vector (C~ a direction, then P*) and every right one (B, then P): (left, right, H, S)
@@ -165,7 +179,7 @@ class S4Layer(Layer):
 
     def step_constants(self) -> Constants:
         """The bilinear step in O(N) a channel, without the output vector: complex, in this layer's precision."""
-        dt = step_sizes(self.log_dt[...])[:, None]
+        dt = self.steps_taken()
         w = lax.complex(-self.decay(), self.Lambda_im[...])
         p, b = lax.complex(self.P_re[...], self.P_im[...]), lax.complex(self.B_re[...], self.B_im[...])
         inverse = 1.0 / (1.0 - 0.5 * dt * w)  # (H, S)
@@ -209,22 +223,23 @@ class S4Layer(Layer):
         past = jnp.linalg.matrix_power(a, self.options.l_max)
         for _ in range(DOUBLINGS):  # rows (I - past)^-1 as the product of all I + past^(2^k)
             rows, past = rows + rows @ past, past @ past
+        gone = jnp.abs(past).max((-2, -1), keepdims=True) < 1e-3
+        rows = jnp.where(gone, rows, jnp.nan)  # with a step of nothing no state decays, and the sum is infinite
         if length is not None:
             rows = rows - rows @ jnp.linalg.matrix_power(a, length)
         return rows.swapaxes(0, 1)
 
-    def discretised(self) -> Constants:
-        refuse_bidirectional(self.options.bidirectional)
+    def step_form(self) -> Constants:
         rows = self.output_rows()[0]
-        return self.step_constants() | {"rows": rows}
+        return self.step_constants() | {"rows": rows, "skip": self.D[...]}
 
     def initial_state(self, batch: int) -> Array:
-        return jnp.zeros((batch, self.options.d_model, self.options.n // 2), complex_of(self.D[...]))
+        return jnp.zeros((batch, self.options.d_model, self.options.n // 2), self.complex_dtype)
 
-    def step(self, u: Array, state: Array, constants: Constants) -> tuple[Array, Array]:
+    def one_step(self, u: Array, state: Array, constants: Constants) -> tuple[Array, Array]:
         state = self.advance(state, u, constants)
         y = jnp.einsum("hn,bhn->bh", constants["rows"], jnp.concatenate([state.real, state.imag], -1))
-        return y + self.D[...] * u, state
+        return y + constants["skip"] * u, state
 
 
 class S4Block(Block):

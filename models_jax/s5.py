@@ -8,7 +8,7 @@ from jax import Array, lax
 from models_jax.chunks import chunked_scan
 from models_jax.conv import transform_scan
 from models_jax.dense import linear
-from models_jax.layer import Constants, Layer, clip, complex_of, refuse_bidirectional, step_sizes
+from models_jax.layer import Constants, Layer, clip, step_sizes
 from models_jax.network import Block, SequenceModel
 from models_jax.scan import complex_view, linear_scan, real_view
 from ssm.s5 import LEAST_DECAY
@@ -53,17 +53,16 @@ class S5Layer(Layer):
         c = lax.complex(getattr(self, name + "_re")[...], -getattr(self, name + "_im")[...])
         return (2.0 if self.options.conj_sym else 1.0) * real_view(c).T
 
-    def discretised(self) -> Constants:
-        refuse_bidirectional(self.options.bidirectional)
+    def step_form(self) -> Constants:
         lam_bar, b_bar = self.discrete()
-        return {"decay": lam_bar, "enter": real_view(b_bar.T), "output": self.output("C")}
+        return {"decay": lam_bar, "enter": real_view(b_bar.T), "output": self.output("C"), "skip": self.D[...]}
 
     def initial_state(self, batch: int) -> Array:
-        return jnp.zeros((batch, self.options.stored), complex_of(self.D[...]))
+        return jnp.zeros((batch, self.options.stored), self.complex_dtype)
 
-    def step(self, u: Array, state: Array, constants: Constants) -> tuple[Array, Array]:
+    def one_step(self, u: Array, state: Array, constants: Constants) -> tuple[Array, Array]:
         state = constants["decay"] * state + complex_view(u @ constants["enter"])
-        return real_view(state) @ constants["output"] + self.D[...] * u, state
+        return real_view(state) @ constants["output"] + constants["skip"] * u, state
 
 
 class S5Block(Block):

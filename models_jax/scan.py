@@ -6,12 +6,11 @@ through all stages at a time, so that what is between stays in the cache.
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from models_jax.operators import operator
 from ssm.lengths import chunk_length, largest_divisor
 
 PIECE = 1 << 20  # real numbers of the sequences that are scanned together: 4 MiB in float32
@@ -61,10 +60,17 @@ def scan_chunks(a: Array, b: Array, reverse: bool) -> Array:
     return x.transpose(1, 2, 0, 3).reshape(batch, chunks * size, states)[:, :length]
 
 
-def forward(a: Array, b: Array, reverse: bool) -> tuple[Array, tuple]:
+def forward(reverse: bool, a: Array, b: Array) -> tuple[Array, tuple]:
     pieces = in_pieces(b, PIECE // b[0].size)
     x = lax.map(lambda b: real_view(scan_chunks(a, complex_view(b), reverse)), pieces).reshape(b.shape)
     return x, (a, x)
+
+
+def tangent(reverse: bool, residuals: tuple, tangents: tuple) -> Array:
+    a, x = residuals
+    d_a, d_b = tangents
+    before = jnp.pad(complex_view(x), ((0, 0), (0, 1) if reverse else (1, 0), (0, 0)))
+    return forward(reverse, a, d_b + real_view(d_a * (before[:, 1:] if reverse else before[:, :-1])))[0]
 
 
 def backward(reverse: bool, residuals: tuple, grad: Array) -> tuple[Array, Array]:
@@ -82,13 +88,12 @@ def backward(reverse: bool, residuals: tuple, grad: Array) -> tuple[Array, Array
     return d_a, d_b.reshape(grad.shape)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+_linear_scan = operator(forward, tangent, backward, numbers=1)
+
+
 def linear_scan(a: Array, b: Array, reverse: bool = False) -> Array:
     """x_l = a x_{l-1} + b_l from x = 0, or from the end when ``reverse``.
 
     a (S,) complex; b (B, L, 2 S) real, laid out as ``real_view`` does -> (B, L, 2 S), in the same layout.
     """
-    return forward(a, b, reverse)[0]
-
-
-linear_scan.defvjp(forward, backward)
+    return _linear_scan(reverse, a, b)

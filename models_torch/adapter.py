@@ -113,6 +113,7 @@ class Trainer:
         torch.manual_seed(dropout_seed(seed))
         self.parameters = dict(model.named_parameters())
         self.statistics = {name: buffer for name, buffer in model.named_buffers() if name in spec.values}
+        self.names = list(spec.values)
         self.clip_norm = optimiser.clip_norm
         general = [value for name, value in self.parameters.items() if name not in spec.ssm_names]
         ssm = [value for name, value in self.parameters.items() if name in spec.ssm_names]
@@ -198,7 +199,7 @@ class Trainer:
 
     def state(self) -> dict[str, np.ndarray]:
         tensors = {**self.parameters, **self.statistics}
-        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+        return {name: tensors[name].detach().cpu().numpy().copy() for name in self.names}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, np.ndarray]) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from models_torch.operators import derivative_operator, gradients, operator
+
 PIECE = 1 << 17  # elements of one temporary: half a MiB in float32, so that a piece's temporaries stay in the cache
 
 
@@ -34,8 +36,7 @@ def reciprocals(a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> tuple[Ten
     return real.mul_(size), imag.mul_(size).neg_()
 
 
-@torch.library.custom_op("ssm_bench::cauchy_sums", mutates_args=())
-def _cauchy_sums(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> Tensor:
+def _kernel(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> Tensor:
     channels, rows, _ = terms.shape
     sums = terms.new_empty(2, channels, rows, len(sigma))
     for row, column in pieces(terms, len(sigma)):
@@ -45,13 +46,18 @@ def _cauchy_sums(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tens
     return sums
 
 
-@_cauchy_sums.register_fake
-def _(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> Tensor:
+def _fake(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> Tensor:
     return terms.new_empty(2, *terms.shape[:2], len(sigma))
 
 
-@torch.library.custom_op("ssm_bench::cauchy_sums_backward", mutates_args=())
-def _backward(
+def _plain(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> Tensor:
+    alpha, beta = kappa[:, None] * a[..., None], kappa[:, None] * b[..., None]
+    real, imag = (beta - sigma) * (beta + sigma) + alpha * alpha, 2.0 * sigma * alpha
+    size = real * real + imag * imag
+    return torch.stack([terms @ (real / size), terms @ (-imag / size)])
+
+
+def _backward_kernel(
     grad: Tensor, terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     d_terms, d_a, d_b, d_kappa = (
@@ -76,9 +82,19 @@ def _backward(
     return d_terms, d_a, d_b, d_kappa
 
 
-@_backward.register_fake
-def _(grad: Tensor, terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+def _backward_fake(
+    grad: Tensor, terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor
+) -> tuple[Tensor, ...]:
     return tuple(torch.empty_like(t, memory_format=torch.contiguous_format) for t in (terms, a, b, kappa))
+
+
+def _backward_plain(
+    grad: Tensor, terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor
+) -> tuple[Tensor, ...]:
+    return gradients(lambda *x: _plain(*x, sigma), (terms, a, b, kappa), (grad,))
+
+
+_backward = derivative_operator("cauchy_sums_backward", _backward_kernel, _backward_fake, _backward_plain)
 
 
 def _keep(ctx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -89,7 +105,7 @@ def _derivative(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
     return *_backward(grad, *ctx.saved_tensors), None
 
 
-_cauchy_sums.register_autograd(_derivative, setup_context=_keep)
+_cauchy_sums = operator("cauchy_sums", _kernel, _fake, _plain, _keep, _derivative)
 
 
 def cauchy_sums(terms: Tensor, a: Tensor, b: Tensor, kappa: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:

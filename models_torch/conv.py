@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from models_torch.operators import derivative_operator, gradients, operator
 from models_torch.pairs import powers
 from models_torch.scan import complex_view, real_view
 from ssm.lengths import transform_length
@@ -38,8 +39,7 @@ def kernel_transform(k: Tensor, size: int) -> Tensor:
     return k_f[0] if len(k) == 1 else k_f[0] + k_f[1].conj_physical()
 
 
-@torch.library.custom_op("ssm_bench::convolve", mutates_args=())
-def _convolve(u: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+def _kernel(u: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     length = u.shape[1]
     size = transform_length(length + k.shape[-1] - 1)
     k_f = kernel_transform(k, size)
@@ -53,15 +53,23 @@ def _convolve(u: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     return y, u_f
 
 
-@_convolve.register_fake
-def _(u: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+def _fake(u: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     size = transform_length(u.shape[1] + k.shape[-1] - 1)
     u_f = u.new_empty(u.shape[0], u.shape[2], size // 2 + 1, dtype=u.dtype.to_complex())
     return torch.empty_like(u, memory_format=torch.contiguous_format), u_f
 
 
-@torch.library.custom_op("ssm_bench::convolve_backward", mutates_args=())
-def _backward(grad: Tensor, u: Tensor, u_f: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _plain(u: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    length = u.shape[1]
+    size = transform_length(length + k.shape[-1] - 1)
+    u_f, k_f = torch.fft.rfft(u.mT, n=size), torch.fft.rfft(k, n=size)
+    # conj, as torch.vmap has no rule for conj_physical; the kernels cannot have it: compiled code is blind to its mark
+    k_f = k_f[0] if len(k) == 1 else k_f[0] + k_f[1].conj()
+    convolved = torch.fft.irfft(u_f * k_f, n=size)[..., :length]
+    return (convolved.mT + u * d).contiguous(), u_f.detach()
+
+
+def _backward_kernel(grad: Tensor, u: Tensor, u_f: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     length = grad.shape[1]
     size = transform_length(length + k.shape[-1] - 1)
     k_f = kernel_transform(k, size).conj_physical()
@@ -80,10 +88,16 @@ def _backward(grad: Tensor, u: Tensor, u_f: Tensor, k: Tensor, d: Tensor) -> tup
     return d_u, torch.fft.irfft(d_k, n=size)[..., : k.shape[-1]].contiguous(), d_d
 
 
-@_backward.register_fake
-def _(grad: Tensor, u: Tensor, u_f: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _backward_fake(grad: Tensor, u: Tensor, u_f: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     d_k = torch.empty_like(k, memory_format=torch.contiguous_format)
     return torch.empty_like(u, memory_format=torch.contiguous_format), d_k, torch.empty_like(d)
+
+
+def _backward_plain(grad: Tensor, u: Tensor, u_f: Tensor, k: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return gradients(lambda u, k, d: _plain(u, k, d)[0], (u, k, d), (grad,))
+
+
+_backward = derivative_operator("convolve_backward", _backward_kernel, _backward_fake, _backward_plain)
 
 
 def _keep(ctx, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
@@ -96,7 +110,7 @@ def _derivative(ctx, grad: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor, Te
     return _backward(grad, *ctx.saved_tensors)
 
 
-_convolve.register_autograd(_derivative, setup_context=_keep)
+_convolve = operator("convolve", _kernel, _fake, _plain, _keep, _derivative)
 
 
 def transform_scan(a: Tensor, b: Tensor) -> Tensor:

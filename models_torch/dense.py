@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models_torch.dtypes import PARAMETERS, as_real, as_tokens, check_dtypes, working_dtype
 from models_torch.layer import hold
+from models_torch.operators import derivative_operator, operator
 
 # On a CPU the weight's gradient, a product over all rows, is one long sum in float32: of 262,144 rows that nearly
 # cancel 1e-4 is lost. Products of pieces of rows, then added, lose a tenth of it in the same time; with two inputs or a
@@ -20,18 +22,15 @@ PIECE = 1024  # rows of one product
 PIECE_OF_FEW = 256  # with few inputs; more are no faster
 
 
-@torch.library.custom_op("ssm_bench::linear", mutates_args=())
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _kernel(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-@_linear.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _fake(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(*x.shape[:-1], len(weight))
 
 
-@torch.library.custom_op("ssm_bench::linear_backward", mutates_args=())
-def _backward(grad: Tensor, x: Tensor) -> Tensor:
+def _backward_kernel(grad: Tensor, x: Tensor) -> Tensor:
     """(R, O) and (R, I) -> the weight's gradient (O, I)."""
     few = x.shape[1] <= FEW
     left, right, size = (x, grad, PIECE_OF_FEW) if few else (grad, x, PIECE)  # a wide factor on the left is slow there
@@ -41,9 +40,11 @@ def _backward(grad: Tensor, x: Tensor) -> Tensor:
     return product.T.contiguous() if few else product
 
 
-@_backward.register_fake
-def _(grad: Tensor, x: Tensor) -> Tensor:
+def _backward_fake(grad: Tensor, x: Tensor) -> Tensor:
     return grad.new_empty(grad.shape[1], x.shape[1])
+
+
+_backward = derivative_operator("linear_backward", _backward_kernel, _backward_fake, plain=lambda grad, x: grad.mT @ x)
 
 
 def _keep(ctx, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
@@ -54,40 +55,57 @@ def _keep(ctx, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> 
 
 def _derivative(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
     x, weight = ctx.saved_tensors
-    rows = grad.contiguous().flatten(0, -2)
+    rows = grad.contiguous().reshape(-1, grad.shape[-1])
     d_x = grad @ weight if ctx.needs_input_grad[0] else None
-    return d_x, _backward(rows, x.contiguous().flatten(0, -2)), rows.sum(0) if ctx.has_bias else None
+    return d_x, _backward(rows, x.contiguous().reshape(-1, x.shape[-1])), rows.sum(0) if ctx.has_bias else None
 
 
-_linear.register_autograd(_derivative, setup_context=_keep)
+_linear = operator("linear", _kernel, _fake, plain=_kernel, keep=_keep, derivative=_derivative)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b over the last axis: x (..., I), weight (O, I), bias (O,) -> (..., O)."""
     few, many = x.shape[-1] <= FEW, x.numel() > MANY * x.shape[-1]
-    summed = x.is_cpu and x.dtype != torch.bfloat16  # which would round each piece
+    summed = x.is_cpu and x.dtype in PARAMETERS  # half precision would round each piece
     return _linear(x, weight, bias) if summed and x.ndim > 2 and (few or many) else F.linear(x, weight, bias)
 
 
 class Dense(nn.Module):
-    """x W^T + b over the last axis, in ``compute_dtype``."""
+    """x W^T + b over the last axis, x of any real type.
 
-    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype) -> None:
+    Computed in, and of, autocast's type, else ``compute_dtype``, else the parameters' own.
+    """
+
+    def __init__(
+        self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype | None = None
+    ) -> None:
         super().__init__()
+        check_dtypes(dtype, compute_dtype)
         hold(self, values, dtype)
         self.compute_dtype = compute_dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(*(t.to(self.compute_dtype) for t in (x, self.weight, self.bias)))
+        dtype = working_dtype(self.weight, self.compute_dtype)
+        return linear(*(as_real("x", t, dtype) for t in (x, self.weight, self.bias)))
 
 
 class Embedding(nn.Module):
-    """Rows of a table by whole-number tokens: (B, L) -> (B, L, H)."""
+    """Rows of a table by whole-number tokens: (B, L) -> (B, L, H), of the same type as ``Dense``.
 
-    def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype) -> None:
+    A token that has no row gives NaN: to look for one would make a GPU wait, and compiled code cannot refuse it.
+    """
+
+    def __init__(
+        self, values: Mapping[str, np.ndarray], dtype: torch.dtype, compute_dtype: torch.dtype | None = None
+    ) -> None:
         super().__init__()
+        check_dtypes(dtype, compute_dtype)
         hold(self, values, dtype)
         self.compute_dtype = compute_dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.embedding(x, self.weight).to(self.compute_dtype)
+        count = len(self.weight)
+        x = as_tokens(x)
+        x = torch.where((x >= 0) & (x < count), x, count)
+        table = F.pad(self.weight, (0, 0, 0, 1), value=torch.nan)  # the row of what has none
+        return F.embedding(x, table).to(working_dtype(self.weight, self.compute_dtype))

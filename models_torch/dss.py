@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from models_torch.chunks import chunked_convolve
 from models_torch.conv import convolve
-from models_torch.layer import Constants, Layer, State, complex_of, refuse_bidirectional, step_sizes
+from models_torch.layer import Constants, Layer, State, step_sizes
 from models_torch.network import Block, SequenceModel
+from models_torch.operators import made_anew
 from models_torch.pairs import Pair, exponential, exponential_less_one, multiply, powers, reciprocal
 from models_torch.scan import linear_scan, real_view
 from ssm.lengths import chunk_length
 
 PIECE = 1 << 22  # complex states of the channels that ``scanned`` works on together: 32 MiB
+
+NEAR = 1e-6  # |lambda dt l_max| below which the softmax's sum is its tangent, as eps would be larger than its square
 
 
 def scanned(u: Tensor, root: Pair, factor: Pair) -> Tensor:
@@ -33,7 +35,7 @@ def scanned(u: Tensor, root: Pair, factor: Pair) -> Tensor:
 
     width = max(1, PIECE // (u.shape[0] * u.shape[1] * a.shape[-1]))
     parts = zip(u.split(width, -1), a.split(width), read.split(width), strict=True)
-    return torch.cat([checkpoint(some, *part, use_reentrant=False) for part in parts], -1)
+    return torch.cat([made_anew(some, *part) for part in parts], -1)
 
 
 class DSSLayer(Layer):
@@ -68,10 +70,13 @@ class DSSLayer(Layer):
             length = self.options.l_max
             grows = step[0] > 0
             tap = torch.where(grows, float(length - 1), tap)
-            sign = torch.where(grows, -1.0, 1.0)
+            sign = 1.0 - 2.0 * grows.to(step[0].dtype)  # of plain numbers, where() makes PyTorch's default type
             falling = (step[0] * sign, step[1] * sign)
             whole = exponential_less_one((falling[0] * length, falling[1] * length))
             row = multiply(exponential_less_one(falling), reciprocal(whole, self.options.eps))
+            near = step[0].square() + step[1].square() < (NEAR / length) ** 2
+            tangent = (1.0 + 0.5 * (1.0 - length) * falling[0]) / length, 0.5 * (1.0 - length) * falling[1] / length
+            row = tuple(torch.where(near, t, r) for t, r in zip(tangent, row, strict=True))
             factor = multiply(row, reciprocal(lam, 0.0))
         w_re, w_im = self.W_re[None], self.W_im[None]
         if self.options.bidirectional:
@@ -95,8 +100,7 @@ class DSSLayer(Layer):
         table = torch.cat([start[0], -start[1]], -2).transpose(-1, -2) @ torch.cat(within, -2)
         return table.flatten(-2)[..., :length]
 
-    def discretised(self) -> Constants:
-        refuse_bidirectional(self.options.bidirectional)
+    def step_form(self) -> Constants:
         step, factor, tap = self.weights()
         grows = (tap > 0).to(step[0].dtype)
         falling = torch.complex(step[0] * (1.0 - grows), step[1] * (1.0 - grows))
@@ -105,23 +109,24 @@ class DSSLayer(Layer):
             "decay": falling.exp(),
             "growing": growing,
             "factor": torch.complex(factor[0][0], factor[1][0]),
+            "skip": self.D,
         }
 
     def initial_state(self, batch: int) -> State:
-        dtype = complex_of(self.D)
+        dtype = self.complex_dtype
         state = torch.zeros(batch, self.options.d_model, self.options.stored, dtype=dtype, device=self.D.device)
         return state if self.options.variant == "exp" else (state, self.D.new_zeros(()))
 
-    def step(self, u: Tensor, state: State, constants: Constants) -> tuple[Tensor, State]:
+    def one_step(self, u: Tensor, state: State, constants: Constants) -> tuple[Tensor, State]:
         if self.options.variant == "exp":
             state = constants["decay"] * state + u[..., None]
-            return (constants["factor"] * state).sum(-1).real + self.D * u, state
+            return (constants["factor"] * state).sum(-1).real + constants["skip"] * u, state
         # a state that grows (Re lambda > 0) is kept relative to its growth since the first step: no overflow
         state, count = state
         growing = constants["growing"]
         state = constants["decay"] * state + (growing * -count).exp() * u[..., None]
         reach = (growing * (count - (self.options.l_max - 1))).exp()
-        return (constants["factor"] * reach * state).sum(-1).real + self.D * u, (state, count + 1.0)
+        return (constants["factor"] * reach * state).sum(-1).real + constants["skip"] * u, (state, count + 1.0)
 
 
 class DSSBlock(Block):

@@ -10,10 +10,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from models_torch.dtypes import as_real, check_dtypes, common_dtype, without_autocast
+from models_torch.operators import made_anew
 from ssm.checks import check_input, generator, split_settings
-from ssm.exponential import LOG_HIGH, LOG_LOW, PARTS, ROOTS
+from ssm.exponential import FARTHEST, LOG_HIGH, LOG_LOW, PARTS, ROOTS
 from ssm.lengths import chunk_length
 from ssm.network import mathematics
 
@@ -37,11 +38,17 @@ def complex_of(x: Tensor) -> torch.dtype:
     return torch.complex128 if x.dtype == torch.float64 else torch.complex64
 
 
+def real_of(x: Tensor) -> torch.dtype:
+    """The real type of a tensor's precision."""
+    return torch.float64 if x.dtype in (torch.float64, torch.complex128) else torch.float32
+
+
 class Layer(nn.Module, ABC):
     """A linear map of sequences, in two forms that agree: over a whole sequence, and one step at a time.
 
     Settings, checked: ``ssm.<name>.Options``. ``values`` are initial parameters by name (``ssm.<name>.initial``), drawn
-    from ``seed`` when absent.
+    from ``seed`` when absent. Inputs of any real type are taken, and the output is of the parameters' type: float32 or
+    float64, also under autocast; ValueError for another one.
     """
 
     name: ClassVar[str]
@@ -58,65 +65,101 @@ class Layer(nn.Module, ABC):
         **options,  # the other fields of Options, declared once in ssm/ for both frameworks
     ) -> None:
         super().__init__()
+        check_dtypes(dtype)
         module = mathematics(self.name)
         (settings,) = split_settings(options, module.Options)
         self.options = module.Options(d_model, n, l_max, **settings)
         hold(self, module.initial(self.options, generator(seed)) if values is None else values, dtype)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The parameters' type, now. ValueError where it is not one of float32 and float64."""
+        return common_dtype(dict(self.named_parameters(recurse=False)))
+
+    @property
+    def complex_dtype(self) -> torch.dtype:
+        """The state's type."""
+        return torch.complex128 if self.dtype == torch.float64 else torch.complex64
+
     def forward(self, u: Tensor) -> Tensor:
         """u (B, L, H) -> y (B, L, H), any length L, by the algorithm that the options choose."""
+        u = as_real("u", u, self.dtype)
         check_input(u.shape)
-        return self.recurrent(u) if self.options.chosen == "recurrent" else self.over_sequence(u)
+        with without_autocast(u):
+            return self.recurrent(u) if self.options.chosen == "recurrent" else self.over_sequence(u)
 
     @abstractmethod
     def over_sequence(self, u: Tensor) -> Tensor:
-        """The forward pass by any algorithm but the step form."""
+        """The forward pass by any algorithm but the step form; u in the parameters' type."""
 
     def recurrent(self, u: Tensor) -> Tensor:
         """The forward pass by the step form; for the derivative, the steps of a chunk are taken anew."""
         constants, state, outputs = self.discretised(), self.initial_state(len(u)), []
         for chunk in u.split(chunk_length(u.shape[1]), 1):
-            y, state = checkpoint(self.steps, chunk, state, constants, use_reentrant=False)
+            y, state = made_anew(self.steps, chunk, state, constants)
             outputs.append(y)
         return torch.cat(outputs, 1)
 
     def steps(self, u: Tensor, state: State, constants: Constants) -> tuple[Tensor, State]:
-        """``step`` over all steps of u (B, L, H)."""
+        """One step after the other over all of u (B, L, H)."""
         outputs = []
         for index in range(u.shape[1]):
-            y, state = self.step(u[:, index], state, constants)
+            y, state = self.one_step(u[:, index], state, constants)
             outputs.append(y)
         return torch.stack(outputs, 1), state
 
-    @abstractmethod
     def discretised(self) -> Constants:
         """What the step form needs, computed once. Raises ValueError for a bidirectional layer."""
+        if self.options.bidirectional:
+            raise ValueError(
+                "bidirectional=True: a step at a time sees no future; build the layer with bidirectional=False."
+            )
+        check_dtypes(self.dtype)
+        with without_autocast(self.log_dt):
+            return self.step_form()
+
+    @abstractmethod
+    def step_form(self) -> Constants:
+        """``discretised`` of a causal layer."""
 
     @abstractmethod
     def initial_state(self, batch: int) -> State:
         """The zero state of ``batch`` sequences, complex (with a count of steps where a layer needs one)."""
 
-    @abstractmethod
     def step(self, u: Tensor, state: State, constants: Constants) -> tuple[Tensor, State]:
-        """One step: u (B, H) and the state before -> y (B, H) and the state after."""
+        """One step: u (B, H) and the state before -> y (B, H) and the state after.
+
+        ValueError where constants or state are of another precision than the parameters are now.
+        """
+        dtype = self.dtype
+        for made in (*constants.values(), *(state if isinstance(state, tuple) else (state,))):
+            if real_of(made) != dtype:
+                raise ValueError(
+                    f"constants or state of {made.dtype}: the parameters are {dtype} by now; call discretised() and "
+                    "initial_state() again after converting the layer."
+                )
+        u = as_real("u", u, dtype)
+        with without_autocast(u):
+            return self.one_step(u, state, constants)
+
+    @abstractmethod
+    def one_step(self, u: Tensor, state: State, constants: Constants) -> tuple[Tensor, State]:
+        """``step``, all in the parameters' type."""
 
 
 def step_sizes(log_dt: Tensor) -> Tensor:
-    """exp(log_dt), the nearest number but for one in seventy.
+    """exp(log_dt), the nearest number but for one in seventy; NaN of NaN.
 
     The frameworks' own float32 exponentials differ in the last bit for one in ten, which a phase Im(lambda) dt of a
     hundred makes 1e-4 of log_dt's gradient. How: ``ssm.exponential``.
     """
-    count = torch.round(log_dt.detach() * (PARTS / math.log(2.0)))
+    count = torch.round((log_dt.detach() * (PARTS / math.log(2.0))).clamp(-FARTHEST, FARTHEST))
     rest = (log_dt - count * LOG_HIGH) - count * LOG_LOW
+    count = count.nan_to_num()  # an index; the rest keeps the NaN
     whole = torch.floor(count / PARTS)
     roots = torch.tensor(ROOTS[log_dt.itemsize], dtype=log_dt.dtype, device=log_dt.device)
     high, low = roots[:, (count - whole * PARTS).long()]
-    return torch.ldexp(high + (low + high * torch.expm1(rest)), whole)
-
-
-def refuse_bidirectional(bidirectional: bool) -> None:
-    if bidirectional:
-        raise ValueError(
-            "bidirectional=True: a step at a time sees no future; build the layer with bidirectional=False."
-        )
+    # in two steps, as 2^128 is infinite and 0.99 2^128 is not; torch.ldexp, which computes the same, crashes the
+    # interpreter in torch.func.linearize
+    half = torch.floor(0.5 * whole)
+    return (high + (low + high * torch.expm1(rest))) * torch.pow(2.0, half) * torch.pow(2.0, whole - half)

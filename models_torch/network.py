@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from models_torch import masks
 from models_torch.dense import Dense, Embedding
+from models_torch.dtypes import as_real, check_dtypes, working_dtype
 from models_torch.layer import Constants, Layer, State, under
 from models_torch.norm import BatchNorm, LayerNorm
 from ssm.checks import check_input, check_pooled, check_size, generator, split_settings
@@ -31,7 +32,7 @@ def larger(x: Tensor, y: Tensor) -> Tensor:
     XLA's derivative of a maximum looks for the value that equals the maximum, which it may have made anew and rounded
     differently, and then loses gradient (test: pooling=max_3). Written so in both frameworks, ties are split alike too.
     """
-    return torch.where(x >= y, x, y)
+    return torch.where((x >= y) | x.isnan(), x, y)  # a NaN is the largest
 
 
 def largest(groups: Tensor) -> Tensor:
@@ -44,6 +45,9 @@ class Block(nn.Module, ABC):
 
     (B, L, d_model) -> (B, L // k, d_model), k the pooling. Settings: ``ssm.network.BlockOptions`` and the layer's own.
     With a mask (``masks``), sequences end where it does, and what stands behind changes nothing of theirs.
+
+    Inputs of any real type are taken. They are converted to the type that dense layers compute in, which the output has
+    too: autocast's, else ``compute_dtype``, else the parameters' own. The layer and the norms stay in the parameters'.
     """
 
     layer_class: ClassVar[type[Layer]]
@@ -61,6 +65,7 @@ class Block(nn.Module, ABC):
         **options,  # BlockOptions' fields and the layer's, declared and checked in ssm/ once for both frameworks
     ) -> None:
         super().__init__()
+        check_dtypes(dtype, compute_dtype)
         name = self.layer_class.name
         own, of_layer = split_settings(options, BlockOptions, mathematics(name).Options)
         self.options = BlockOptions(**own)
@@ -69,20 +74,25 @@ class Block(nn.Module, ABC):
             values = block_values(self.options, layer_options, name, generator(seed))
         self.layer = self.layer_class(d_model, n, l_max, values=under(values, "layer"), dtype=dtype, **of_layer)
         for part in self.options.dense_names:
-            self.add_module(part, Dense(under(values, part), dtype, compute_dtype or dtype))
+            self.add_module(part, Dense(under(values, part), dtype, compute_dtype))
         for part in self.options.norm_names:
             norm = under(values, part)
             momentum = self.options.norm_momentum
             made = LayerNorm(norm, dtype) if self.options.norm == "layer" else BatchNorm(norm, dtype, momentum)
             self.add_module(part, made)
-        self.dtype = dtype
+        self.compute_dtype = compute_dtype
+
+    def working(self, x: Tensor) -> Tensor:
+        """x in the type that dense layers compute in."""
+        return as_real("x", x, working_dtype(self.layer.D, self.compute_dtype))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self.working(x)
         check_input(x.shape)
         y = self.normalised("norm_pre", x, mask)
         if mask is not None and self.layer.options.bidirectional:
             y = masks.silenced(y, mask)  # a causal layer does not see what follows
-        y = self.mix_features(self.layer(y.to(self.dtype)).to(x.dtype))
+        y = self.mix_features(self.layer(y).to(x.dtype))
         y = y + x if self.options.residual else y
         return self.pool(self.normalised("norm_post", y, mask), mask)
 
@@ -129,8 +139,9 @@ class Block(nn.Module, ABC):
 
     def step(self, x: Tensor, state: State, constants: Constants) -> tuple[Tensor, State]:
         """One step, batch norm by its running statistics when in evaluation: x (B, H) -> (B, H) and the state after."""
+        x = self.working(x)
         y = self.normalised("norm_pre", x)
-        y, state = self.layer.step(y.to(self.dtype), state, constants)
+        y, state = self.layer.step(y, state, constants)
         y = self.mix_features(y.to(x.dtype))
         y = y + x if self.options.residual else y
         return self.normalised("norm_post", y), state
@@ -144,6 +155,10 @@ class SequenceModel(nn.Module, ABC):
 
     ``collapse`` is short for readout="mean" (true) or "none" (false). ``values`` are initial values by dotted name
     (``ssm.network.initial``), drawn from ``seed`` when absent. Settings: ``ssm.network.network_options``.
+
+    x is of any real type (tokens: whole numbers). The output is of the decoder's, float32 or float64, also under
+    autocast and with ``compute_dtype``, in which dense layers compute (see ``Block``). Converting the model converts
+    all of it; ValueError, when called, in a type that state-space layers cannot have.
     """
 
     block_class: ClassVar[type[Block]]
@@ -165,11 +180,12 @@ class SequenceModel(nn.Module, ABC):
         **options,  # the other settings of ssm.network.network_options, declared and checked there for both frameworks
     ) -> None:
         super().__init__()
+        check_dtypes(dtype, compute_dtype)
         settings = {"d_model": d_model, "n_blocks": n_blocks, "n": n, "collapse": collapse, **options}
         self.options = network_options(self.block_class.layer_class.name, d_input, d_output, l_max, settings)
         self.d_input, self.d_output, self.d_model = self.options.d_input, self.options.d_output, self.options.d_model
         values = initial(self.options, seed) if values is None else values
-        dtypes = {"dtype": dtype, "compute_dtype": compute_dtype or dtype}
+        dtypes = {"dtype": dtype, "compute_dtype": compute_dtype}
         encoder = Embedding if self.options.encoder == "embedding" else Dense
         self.encoder = encoder(under(values, "encoder"), **dtypes)
         settings = self.options.block_settings()
@@ -180,7 +196,11 @@ class SequenceModel(nn.Module, ABC):
         if self.options.documents > 1:
             self.head = Dense(under(values, "head"), **dtypes)
         self.decoder = Dense(under(values, "decoder"), **dtypes)
-        self.dtype = dtype
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The decoder's type, which the output has."""
+        return self.decoder.weight.dtype
 
     @classmethod
     def from_options(

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models_torch import masks
+from models_torch.dtypes import check_dtypes
 from models_torch.layer import hold
+from models_torch.operators import derivative_operator, gradients, operator, transformed
 
 NORM_EPS = 1e-5
 # On a CPU PyTorch's norms add up rows one after the other, in float32. Of 140,000 rows that are nearly the same (near
@@ -26,19 +28,23 @@ def in_turn(rows: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(t.split(rows) for t in tensors), strict=True)
 
 
-@torch.library.custom_op("ssm_bench::layer_norm", mutates_args=())
-def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _layer_kernel(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.native_layer_norm(x, weight.shape, weight, bias, NORM_EPS)
 
 
-@_layer_norm.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _layer_fake(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     moments = x.new_empty(*x.shape[:-1], 1)
     return torch.empty_like(x), moments, torch.empty_like(moments)
 
 
-@torch.library.custom_op("ssm_bench::layer_norm_backward", mutates_args=())
-def _backward(
+def _layer_plain(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    # not PyTorch's layer norm: its third derivative is wrong
+    mean = x.mean(-1, keepdim=True)
+    scale = ((x - mean).square().mean(-1, keepdim=True) + NORM_EPS).rsqrt()
+    return (x - mean) * scale * weight + bias, mean.detach(), scale.detach()
+
+
+def _layer_backward_kernel(
     grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     derivative = torch.ops.aten.native_layer_norm_backward
@@ -54,23 +60,35 @@ def _backward(
     return d_x, torch.stack(d_weights).sum(0), torch.stack(d_biases).sum(0)
 
 
-@_backward.register_fake
-def _(grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+def _layer_backward_fake(
+    grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, ...]:
     return torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias)
 
 
-def _keep(ctx, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor]) -> None:
+def _layer_backward_plain(
+    grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, ...]:
+    return gradients(lambda *inputs: _layer_plain(*inputs)[0], (x, weight, bias), (grad,))
+
+
+_layer_backward = derivative_operator(
+    "layer_norm_backward", _layer_backward_kernel, _layer_backward_fake, _layer_backward_plain
+)
+
+
+def _keep_layer(ctx, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor]) -> None:
     x, weight, bias = inputs
     _, mean, scale = output
     ctx.save_for_backward(x, mean, scale, weight, bias)
     ctx.mark_non_differentiable(mean, scale)
 
 
-def _derivative(ctx, grad: Tensor, *_: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    return _backward(grad, *ctx.saved_tensors)
+def _layer_derivative(ctx, grad: Tensor, *_: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    return _layer_backward(grad, *ctx.saved_tensors)
 
 
-_layer_norm.register_autograd(_derivative, setup_context=_keep)
+_layer_norm = operator("layer_norm", _layer_kernel, _layer_fake, _layer_plain, _keep_layer, _layer_derivative)
 
 
 class LayerNorm(nn.Module):
@@ -78,6 +96,7 @@ class LayerNorm(nn.Module):
 
     def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype) -> None:
         super().__init__()
+        check_dtypes(dtype)
         hold(self, values, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,8 +116,7 @@ def side_by_side(x: Tensor, count: int) -> Tensor:
     return x.view(-1, count * x.shape[1])
 
 
-@torch.library.custom_op("ssm_bench::batch_norm", mutates_args=())
-def _batch_norm(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _batch_kernel(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """x (R, H) -> its norm (R, H), and mean and variance (H,) over the rows."""
     shares, means, variances = [], [], []
     for rows, count in groups_of(len(x)):
@@ -116,13 +134,17 @@ def _batch_norm(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor
     return y, mean, variance
 
 
-@_batch_norm.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _batch_fake(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
 
 
-@torch.library.custom_op("ssm_bench::batch_norm_backward", mutates_args=())
-def _batch_backward(
+def _batch_plain(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    mean = x.mean(0)
+    variance = (x - mean).square().mean(0)
+    return (x - mean) * ((variance + NORM_EPS).rsqrt() * weight) + bias, mean.detach(), variance.detach()
+
+
+def _batch_backward_kernel(
     grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     grad, d_weight, d_bias = grad.contiguous(), torch.zeros_like(weight), torch.zeros_like(weight)
@@ -144,9 +166,20 @@ def _batch_backward(
     return d_x, d_weight, d_bias
 
 
-@_batch_backward.register_fake
-def _(grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+def _batch_backward_fake(grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
     return torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
+
+
+def _batch_backward_plain(
+    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor
+) -> tuple[Tensor, ...]:
+    bias = torch.zeros_like(weight)
+    return gradients(lambda *inputs: _batch_plain(*inputs)[0], (x, weight, bias), (grad,))
+
+
+_batch_backward = derivative_operator(
+    "batch_norm_backward", _batch_backward_kernel, _batch_backward_fake, _batch_backward_plain
+)
 
 
 def _keep_batch(ctx, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -160,7 +193,7 @@ def _batch_derivative(ctx, grad: Tensor, *_: Tensor | None) -> tuple[Tensor, Ten
     return _batch_backward(grad, *ctx.saved_tensors)
 
 
-_batch_norm.register_autograd(_batch_derivative, setup_context=_keep_batch)
+_batch_norm = operator("batch_norm", _batch_kernel, _batch_fake, _batch_plain, _keep_batch, _batch_derivative)
 
 
 class BatchNorm(nn.Module):
@@ -172,6 +205,7 @@ class BatchNorm(nn.Module):
 
     def __init__(self, values: Mapping[str, np.ndarray], dtype: torch.dtype, momentum: float) -> None:
         super().__init__()
+        check_dtypes(dtype)
         hold(self, {name: values[name] for name in ("weight", "bias")}, dtype)
         for name in ("running_mean", "running_var"):
             self.register_buffer(name, torch.tensor(values[name], dtype=dtype))
@@ -201,4 +235,15 @@ class BatchNorm(nn.Module):
     def follow(self, mean: Tensor, variance: Tensor) -> None:
         """Moves the running statistics."""
         for running, now in ((self.running_mean, mean), (self.running_var, variance)):
-            running.copy_(self.momentum * running + (1.0 - self.momentum) * now)
+            moved = self.momentum * running + (1.0 - self.momentum) * now.detach()
+            try:
+                running.copy_(moved)
+            except RuntimeError as error:
+                raise self.refusal() if transformed() else error from error
+
+    def refusal(self) -> RuntimeError:
+        return RuntimeError(
+            "BatchNorm in training moves its running statistics, which torch.func (jvp, grad, vmap and the like) only "
+            "allows where they are arguments of the transformed function: give it the buffers too, by "
+            "torch.func.functional_call(model, (parameters, buffers), (x,)), or call model.eval() first."
+        )

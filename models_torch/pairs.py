@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models_torch.operators import derivative_operator, operator
+
 Pair = tuple[Tensor, Tensor]  # real and imaginary part
 
 
@@ -29,8 +31,7 @@ def exponential_less_one(x: Pair) -> Pair:
     return x[0].expm1() * x[1].cos() - 2.0 * half * half, x[0].exp() * x[1].sin()
 
 
-@torch.library.custom_op("ssm_bench::powers", mutates_args=())
-def _powers(real: Tensor, imag: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _kernel(real: Tensor, imag: Tensor, count: int) -> tuple[Tensor, Tensor]:
     table = torch.ones_like(real)[..., None], torch.zeros_like(imag)[..., None]
     x = real[..., None], imag[..., None]
     while table[0].shape[-1] < count:
@@ -39,13 +40,11 @@ def _powers(real: Tensor, imag: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return table[0][..., :count].contiguous(), table[1][..., :count].contiguous()
 
 
-@_powers.register_fake
-def _(real: Tensor, imag: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _fake(real: Tensor, imag: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return real.new_empty(*real.shape, count), imag.new_empty(*imag.shape, count)
 
 
-@torch.library.custom_op("ssm_bench::powers_backward", mutates_args=())
-def _backward(g_real: Tensor, g_imag: Tensor, real: Tensor, imag: Tensor) -> tuple[Tensor, Tensor]:
+def _backward_kernel(g_real: Tensor, g_imag: Tensor, real: Tensor, imag: Tensor) -> tuple[Tensor, Tensor]:
     # x^j has derivative j x^(j - 1): one sum instead of the doublings run backwards
     real, imag = real[..., :-1], imag[..., :-1]
     count = torch.arange(1, g_real.shape[-1], dtype=real.dtype, device=real.device)
@@ -53,9 +52,11 @@ def _backward(g_real: Tensor, g_imag: Tensor, real: Tensor, imag: Tensor) -> tup
     return (real * g_real + imag * g_imag).sum(-1), (real * g_imag - imag * g_real).sum(-1)
 
 
-@_backward.register_fake
-def _(g_real: Tensor, g_imag: Tensor, real: Tensor, imag: Tensor) -> tuple[Tensor, Tensor]:
+def _backward_fake(g_real: Tensor, g_imag: Tensor, real: Tensor, imag: Tensor) -> tuple[Tensor, Tensor]:
     return real.new_empty(real.shape[:-1]), imag.new_empty(imag.shape[:-1])
+
+
+_backward = derivative_operator("powers_backward", _backward_kernel, _backward_fake, plain=_backward_kernel)
 
 
 def _keep(ctx, inputs: tuple[Tensor, Tensor, int], output: Pair) -> None:
@@ -66,7 +67,7 @@ def _derivative(ctx, *grad: Tensor) -> tuple[Tensor, Tensor, None]:
     return *_backward(*grad, *ctx.saved_tensors), None
 
 
-_powers.register_autograd(_derivative, setup_context=_keep)
+_powers = operator("powers", _kernel, _fake, plain=_kernel, keep=_keep, derivative=_derivative)
 
 
 def powers(x: Pair, count: int) -> Pair:

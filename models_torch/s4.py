@@ -19,9 +19,14 @@ from torch import Tensor
 
 from models_torch.cauchy import cauchy_sums
 from models_torch.conv import convolve
-from models_torch.layer import Constants, Layer, complex_of, refuse_bidirectional, step_sizes
+from models_torch.layer import Constants, Layer, complex_of, step_sizes
 from models_torch.network import Block, SequenceModel
-from ssm.s4 import LEAST_DECAY
+from ssm.s4 import FASTEST, LEAST_DECAY
+
+
+def solved(x: Tensor, info: Tensor) -> Tensor:
+    """x (H, ...), NaN in the channels whose matrix LAPACK found singular (``info``), where it would have raised."""
+    return torch.where(info[:, None, None] == 0, x, torch.nan)
 
 
 class S4Layer(Layer):
@@ -37,6 +42,12 @@ class S4Layer(Layer):
         if self.options.real_part == "exp":
             return self.Lambda_re.exp()
         return -self.Lambda_re.clamp(max=-LEAST_DECAY)
+
+    def steps_taken(self) -> Tensor:
+        """dt (H, 1); NaN where a state is faster than the layer can compute."""
+        dt = step_sizes(self.log_dt)[:, None]
+        speed = self.decay() + self.Lambda_im.abs() + (self.P_re.square() + self.P_im.square()).sum(0)
+        return torch.where((dt * speed).detach().amax(-1, keepdim=True) < FASTEST, dt, torch.nan)
 
     def outputs(self) -> tuple[Tensor, Tensor]:
         """C~, real and imaginary parts (directions, H, N/2)."""
@@ -60,7 +71,7 @@ class S4Layer(Layer):
         angle = torch.arange(nodes // 2 + 1, device=c_re.device, dtype=torch.float64) * (math.pi / nodes)
         turn = torch.polar(torch.ones_like(angle), angle).to(complex_of(c_re))
         sigma, cosine = (2.0 * angle.sin()).to(c_re.dtype), angle.cos().to(c_re.dtype)
-        dt = step_sizes(self.log_dt)[:, None]  # (H, 1)
+        dt = self.steps_taken()  # (H, 1)
         a, b = self.decay(), self.Lambda_im  # (1 or H, S)
 
         # products of every left vector (C~ a direction, then P*) and every right one (B, then P): (left, right, H, S)
@@ -94,7 +105,7 @@ class S4Layer(Layer):
 
     def step_constants(self) -> Constants:
         """The bilinear step in O(N) a channel, without the output vector: complex, in this layer's precision."""
-        dt = step_sizes(self.log_dt)[:, None]
+        dt = self.steps_taken()
         w = torch.complex(-self.decay(), self.Lambda_im)
         p, b = torch.complex(self.P_re, self.P_im), torch.complex(self.B_re, self.B_im)
         inverse = 1.0 / (1.0 - 0.5 * dt * w)  # (H, S)
@@ -102,7 +113,7 @@ class S4Layer(Layer):
         conjugate = p.conj().expand_as(spread)
         gram = 2.0 * torch.einsum("rhs,ths->hrt", conjugate, spread).real
         eye = torch.eye(len(p), dtype=gram.dtype, device=gram.device)
-        solve = torch.linalg.inv(eye + 0.5 * dt[..., None] * gram)  # (H, rank, rank)
+        solve = solved(*torch.linalg.inv_ex(eye + 0.5 * dt[..., None] * gram))  # (H, rank, rank)
         return {
             "keep": inverse * (1.0 + 0.5 * dt * w),
             "enter": inverse * dt * b,
@@ -142,24 +153,23 @@ class S4Layer(Layer):
         a = self.dense()
         eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
         rest = eye - torch.linalg.matrix_power(a, self.options.l_max)
-        rows = torch.linalg.solve(rest.mT, rows.permute(1, 2, 0))  # (H, N, directions)
+        rows = solved(*torch.linalg.solve_ex(rest.mT, rows.permute(1, 2, 0)))  # (H, N, directions)
         if length is not None:
             rows = rows - torch.linalg.matrix_power(a, length).mT @ rows
         return rows.permute(2, 0, 1).to(c_re.dtype)
 
-    def discretised(self) -> Constants:
-        refuse_bidirectional(self.options.bidirectional)
+    def step_form(self) -> Constants:
         rows = self.output_rows()[0]
-        return self.step_constants() | {"rows": rows}
+        return self.step_constants() | {"rows": rows, "skip": self.D}
 
     def initial_state(self, batch: int) -> Tensor:
-        dtype = complex_of(self.D)
+        dtype = self.complex_dtype
         return torch.zeros(batch, self.options.d_model, self.options.n // 2, dtype=dtype, device=self.D.device)
 
-    def step(self, u: Tensor, state: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+    def one_step(self, u: Tensor, state: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
         state = self.advance(state, u, constants)
         y = torch.einsum("hn,bhn->bh", constants["rows"], torch.cat([state.real, state.imag], -1))
-        return y + self.D * u, state
+        return y + constants["skip"] * u, state
 
 
 class S4Block(Block):

@@ -8,7 +8,7 @@ from torch import Tensor
 from models_torch.chunks import chunked_scan
 from models_torch.conv import transform_scan
 from models_torch.dense import linear
-from models_torch.layer import Constants, Layer, complex_of, refuse_bidirectional, step_sizes
+from models_torch.layer import Constants, Layer, step_sizes
 from models_torch.network import Block, SequenceModel
 from models_torch.scan import complex_view, linear_scan, real_view
 from ssm.s5 import LEAST_DECAY
@@ -54,18 +54,17 @@ class S5Layer(Layer):
         c = torch.complex(getattr(self, name + "_re"), -getattr(self, name + "_im"))
         return (2.0 if self.options.conj_sym else 1.0) * real_view(c).T
 
-    def discretised(self) -> Constants:
-        refuse_bidirectional(self.options.bidirectional)
+    def step_form(self) -> Constants:
         lam_bar, b_bar = self.discrete()
-        return {"decay": lam_bar, "enter": real_view(b_bar.T), "output": self.output("C")}
+        return {"decay": lam_bar, "enter": real_view(b_bar.T), "output": self.output("C"), "skip": self.D}
 
     def initial_state(self, batch: int) -> Tensor:
-        dtype = complex_of(self.D)
+        dtype = self.complex_dtype
         return torch.zeros(batch, self.options.stored, dtype=dtype, device=self.D.device)
 
-    def step(self, u: Tensor, state: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+    def one_step(self, u: Tensor, state: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
         state = constants["decay"] * state + complex_view(u @ constants["enter"])
-        return real_view(state) @ constants["output"] + self.D * u, state
+        return real_view(state) @ constants["output"] + constants["skip"] * u, state
 
 
 class S5Block(Block):

@@ -9,8 +9,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from models_torch.operators import derivative_operator, operator
 from ssm.lengths import chunk_length
 
 PIECE = 1 << 19  # elements of the sequences that are scanned together: 4 MiB of complex64
@@ -24,6 +26,11 @@ def real_view(matrix: Tensor) -> Tensor:
 def complex_view(pairs: Tensor) -> Tensor:
     """(..., 2 S) real -> (..., S) complex, the inverse of ``real_view``."""
     return torch.view_as_complex(pairs.contiguous().unflatten(-1, (-1, 2)))
+
+
+def neighbours(reverse: bool) -> tuple[slice, slice]:
+    """Where the steps with a step before them are, and those before."""
+    return (slice(None, -1), slice(1, None)) if reverse else (slice(1, None), slice(None, -1))
 
 
 def scan_all(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
@@ -60,30 +67,48 @@ def scan_chunks(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
     return x.view(batch, chunks * size, states)[:, :length]
 
 
-@torch.library.custom_op("ssm_bench::linear_scan", mutates_args=())
-def _linear_scan(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
+def _kernel(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
     return real_view(scan_all(a, complex_view(b), reverse))
 
 
-@_linear_scan.register_fake
-def _(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
+def _fake(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
     return torch.empty_like(b, memory_format=torch.contiguous_format)
 
 
-@torch.library.custom_op("ssm_bench::linear_scan_backward", mutates_args=())
-def _backward(grad: Tensor, a: Tensor, x: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+def scan_by_doubling(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
+    """The scan, of complex numbers, out of place: sums over the last 1, 2, 4 ... steps."""
+    x, step = b.flip(1) if reverse else b, 1
+    while step < x.shape[1]:
+        x = x + F.pad(a * x[:, :-step], (0, 0, step, 0))
+        a, step = a * a, 2 * step
+    return x.flip(1) if reverse else x
+
+
+def _plain(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
+    return real_view(scan_by_doubling(a, complex_view(b), reverse)).contiguous()
+
+
+def _backward_kernel(grad: Tensor, a: Tensor, x: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
     # the adjoint recurrence runs the other way with the conjugate of a
     d_b = scan_all(a.conj_physical(), complex_view(grad), not reverse)
-    here, before = (slice(None, -1), slice(1, None)) if reverse else (slice(1, None), slice(None, -1))
+    here, before = neighbours(reverse)
     d_a = torch.zeros_like(a)
     for x_one, d_one in zip(complex_view(x), d_b, strict=True):  # a sequence at a time stays in the cache
         d_a += torch.linalg.vecdot(x_one[before], d_one[here], dim=0)
     return d_a, real_view(d_b)
 
 
-@_backward.register_fake
-def _(grad: Tensor, a: Tensor, x: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+def _backward_fake(grad: Tensor, a: Tensor, x: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
     return torch.empty_like(a), torch.empty_like(grad, memory_format=torch.contiguous_format)
+
+
+def _backward_plain(grad: Tensor, a: Tensor, x: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+    d_b = scan_by_doubling(a.conj(), complex_view(grad), not reverse)
+    here, before = neighbours(reverse)
+    return (complex_view(x)[:, before].conj() * d_b[:, here]).sum((0, 1)), real_view(d_b).contiguous()
+
+
+_backward = derivative_operator("linear_scan_backward", _backward_kernel, _backward_fake, _backward_plain)
 
 
 def _keep(ctx, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
@@ -95,7 +120,7 @@ def _derivative(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
     return *_backward(grad, *ctx.saved_tensors, ctx.reverse), None
 
 
-_linear_scan.register_autograd(_derivative, setup_context=_keep)
+_linear_scan = operator("linear_scan", _kernel, _fake, _plain, _keep, _derivative)
 
 
 def linear_scan(a: Tensor, b: Tensor, reverse: bool = False) -> Tensor:

@@ -12,6 +12,7 @@ PARTS = 16
 # log 2 / PARTS in two parts; the first has 9 bits, so that its product with k is exact
 LOG_HIGH = 0.693359375 / PARTS
 LOG_LOW = (float(np.log(2.0)) - 0.693359375) / PARTS
+FARTHEST = 2048 * PARTS  # k stays within: twice as far as any type's range, where the last exponential decides alone
 
 
 def roots_of_two(dtype: type[np.floating]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -22,6 +22,7 @@ from ssm.discretise import bilinear
 REAL_PARTS = ("exp", "clip")
 ALGORITHMS = ("fft", "recurrent")  # the others need a diagonal state matrix
 LEAST_DECAY = 1e-4  # real_part=clip keeps Re Lambda at or below -LEAST_DECAY
+FASTEST = 1e8  # |A dt|, above which the transform at the Nyquist frequency is rounding alone: NaN then, not a number
 # legt and fourier have Re Lambda = 0: they start a little below, because at a pole on the circle Woodbury's correction
 # cancels (with 1e-4 the gradient of Lambda keeps 7 digits of float64 instead of 12, and none of float32)
 INITIAL_DECAY = 0.1

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import joined
 from test_records import certificate, full_record
 from test_table import record
 
@@ -44,6 +45,8 @@ KINDS: dict[str, tuple[list[Any], list[Any]]] = {
     "amounts": ([[], [0, 0.5]], [[-1], ["1"], [True], [None], 0.5]),
     "losses": ([[], [2.3, None]], [[-1], ["1"], [True], 0.5]),
     "texts": ([[], ["a"]], [[1], [None], "a"]),
+    "names": ([[], ["HOME"]], [[1], [None], [""], "a"]),
+    "variables": ([{}, {"OMP_X": "1", "LD_X": ""}], [{"OMP_X": 1}, {"OMP_X": None}, {"": "2"}, "2"]),
     "versions": ([{}, {"torch": "2", "jax": None}], [{"torch": 2}, {"torch": ""}, {"": "2"}, "2"]),
     "calls": ([{}, {"train_step": 0.5, "evaluate": 1}], [{"train_step": -1}, {"train": 1.0}, {"forward": "1"}, 0.5]),
 }
@@ -65,6 +68,7 @@ def kind_of(path: str) -> str:
         **{"machine.cpu": "text", "machine.system": "text", "machine.python": "text", "certificate.bound": "bound"},
         **{"machine.gpu.name": "text", "machine.gpu.driver": "text", "data.protocol": "name"},
         **{"curve.epochs.epoch": "count", "curve.epochs.step": "count"},
+        **{"environment.values": "variables", "environment.dropped": "names", "environment.names": "names"},
     }
     if path in own:
         return own[path]
@@ -102,6 +106,7 @@ def whole_record() -> dict[str, Any]:
     made["timing"]["recurrent_step_seconds"] = made["timing"]["forward_seconds"]
     made["machine"]["gpu"] = {"name": "a GPU", "memory_bytes": 2**36, "driver": "1.2"}
     made["data"] = {"length": 64, "channels": 1, "classes": 10, "train": 9, "validation": 1, "test": 5}
+    made["environment"] = {"values": {}, "dropped": [], "names": ["HOME"]}
     made["loss"] = {"train": 1.0, "validation": 1.5, "test": 1.6}
     made["operations"] = dict.fromkeys(schema.RECORD["operations"], 1e6)
     made["ledger"] = dict.fromkeys(schema.RECORD["ledger"], 0.5)
@@ -317,7 +322,7 @@ def test_a_table_names_each_file_that_is_left_out_and_shows_the_rest(tmp_path, c
     renamed.rename(tmp_path / "renamed.json")
     assert table.main([str(tmp_path)]) == 0
     shown = capsys.readouterr()
-    said = shown.err.replace("\n", " ")
+    said = joined(shown.err)
     for path in (*bad.values(), tmp_path / "renamed.json"):
         assert re.search(rf"left out:\s+{re.escape(str(path))}", said)
     assert "accuracy.test" in said

@@ -241,7 +241,7 @@ def test_without_matplotlib_there_is_one_message(
 def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.png").mkdir()
     assert show.main([f"out={tmp_path / 'x.png'}"]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "cannot be written" in joined(capsys.readouterr().err)
 
 
 def test_help_is_given(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,13 +11,6 @@ from __future__ import annotations
 EARLIER = {
     "cifar10-7f45adfa8ed0": "cifar10-d8a0a9330134",
     "cifar10-a87da5815f3f": "cifar10-70cfd8f4052b",
-    "listops-2a4987b1aaae": "listops-1184c39e0f83",
     "mnist-00f773149cdd": "mnist-819f2b079b45",
-    "pathfinder-816015eaef1b": "pathfinder-dda00059084c",
-    "pathfinder-560292e0ac7a": "pathfinder-d8ab1beb4bcc",
-    "pathfinder-f72255e5ab42": "pathfinder-2f1b27478d72",
-    "pathx-c792036decd6": "pathx-91a014cf8ce6",
-    "pathx-de8da4db40df": "pathx-1c7d0dc2cdbf",
-    "pathx-d604aa1ab692": "pathx-b44b2cb1773f",
     "retrieval-59609741231f": "retrieval-c659ac0728a0",
 }
