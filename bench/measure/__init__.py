@@ -1,0 +1,1 @@
+"""Measures: a round of calls, memory, the machine, and what samples show. Knows no record and no configuration."""
