@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
-    from bench.command import Job
-    from bench.runs.job import Outcome
+    from bench.runs.command import Job
+    from bench.store.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parent
 CONF = ROOT / "conf"
@@ -31,7 +31,7 @@ def main(words: list[str]) -> int:
     if words[:1] == ["--worker"]:
         return worker()
     if "--help" in words or "-h" in words:
-        from bench.choices import help_text
+        from bench.runs.choices import help_text
 
         print(help_text(CONF))
         return 0
@@ -71,8 +71,8 @@ class Session:
 
     def run(self) -> int:
         """Does what the words ask for; the exit status."""
-        from bench.command import REFUSALS, asks_hydra, parse
-        from datasets.progress import wrapped
+        from bench.runs.command import REFUSALS, asks_hydra, parse
+        from settings.progress import wrapped
 
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its refusals: they are put in our words below
         refused = False
@@ -96,7 +96,7 @@ class Session:
         """What Hydra answers by itself: it shows a configuration, helps, completes words, runs a job once more."""
         import hydra
 
-        from bench.command import PRIMARY, VERSION_BASE, plain_words
+        from bench.runs.command import PRIMARY, VERSION_BASE, plain_words
 
         sys.argv[1:] = plain_words(args)
         try:
@@ -112,7 +112,7 @@ class Session:
 
     def _compose(self, args: argparse.Namespace) -> None:
         """A run, or the jobs of a sweep, one after the other; with --cfg the sweep's configurations are shown."""
-        from bench.command import PRIMARY, Sweep, composer, is_sweep
+        from bench.runs.command import PRIMARY, Sweep, composer, is_sweep
 
         name = args.config_name or PRIMARY
         with composer(args) as hydra:
@@ -131,10 +131,11 @@ class Session:
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
-        from bench.runs.job import Outcome, launch, title
-        from bench.screen import CLOSED
-        from bench.summary import headline, of_run
-        from datasets.progress import VOICE
+        from bench.runs.job import launch, title
+        from bench.store.outcome import Outcome
+        from bench.views.summary import headline, of_run
+        from settings.progress import VOICE
+        from settings.screen import CLOSED
 
         config: dict[str, Any] = OmegaConf.to_container(composed)
         VOICE.number = f"{len(self.outcomes) + 1}/{self.count}" if self.sweep else ""
@@ -157,9 +158,9 @@ class Session:
 
     def _not_run(self, job: Job, error: Exception, words: list[str]) -> None:
         """A job of a sweep that Hydra could not compose, or in which a mistake of ours came to light."""
-        from bench.command import REFUSALS
-        from bench.runs.job import Outcome
-        from bench.summary import headline
+        from bench.runs.command import REFUSALS
+        from bench.store.outcome import Outcome
+        from bench.views.summary import headline
 
         ours = not isinstance(error, REFUSALS)
         if ours or self.tracebacks:
@@ -170,14 +171,14 @@ class Session:
         self.outcomes.append(outcome)
 
     def _explained(self, error: Exception, words: list[str]) -> str:
-        from bench.refusals import explain
+        from bench.runs.refusals import explain
 
         return explain(error, CONF, words)
 
     def run_ended(self) -> int:
         """Exit status: 0 all done, 1 a run failed, 2 a run was refused, 130 Ctrl-C."""
         if self.sweep and self.outcomes:
-            from bench.summary import of_sweep
+            from bench.views.summary import of_sweep
 
             print(of_sweep(self.outcomes))
         if self.interrupted:
@@ -189,6 +190,6 @@ class Session:
 
 
 if __name__ == "__main__":
-    from bench.screen import command
+    from settings.screen import command
 
     sys.exit(command(lambda: main(sys.argv[1:])))

@@ -21,7 +21,7 @@ Metrics = Any  # handle of (loss, correct): two scalars on the device
 
 
 class Diverged(RuntimeError):
-    """The loss became NaN or infinite; the message says at which step, and which parameter (bench.finite)."""
+    """The loss became NaN or infinite; the message says at which step, and which parameter (bench.workers.finite)."""
 
 
 class Recompiled(RuntimeError):

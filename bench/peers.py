@@ -20,13 +20,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench import kinds
-from bench.files import RecordError, update_document
-from bench.layout import Layout, filled, laid_out
-from bench.screen import command
+from bench.store import kinds
+from bench.store.files import RecordError, update_document
+from bench.views.layout import Layout, filled, laid_out
 from datasets.plain_json import strict_json
-from datasets.progress import wrapped
 from datasets.reasons import said
+from settings.progress import wrapped
+from settings.screen import command
 
 OURS = "ssm-bench"
 _SECONDS = kinds.list_of(kinds.bound)  # ratios are formed of them

@@ -15,10 +15,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from bench import records
-from bench.check import check
+from bench.runs.check import check
 from bench.runs.job import title
 from bench.runs.run import Run
+from bench.store import records
 from datasets import registry
 from datasets.data import Description
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy_framework import NumpyAdapter, small_data
 
-from bench.memory import PeakMeter
+from bench.measure.memory import PeakMeter
 from bench.workers.building import Parts
 from bench.workers.observations import Observations, sections
 from bench.workers.protocol import Built

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from commands import composed
 
-from bench.check import model_options
 from bench.framework import ModelSpec, OptimiserSpec
-from bench.machine import default_threads
+from bench.measure.machine import default_threads
+from bench.runs.check import model_options
 from datasets import registry
 from ssm import s5
 from ssm.counts import convolution

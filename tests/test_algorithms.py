@@ -25,7 +25,7 @@ from jax.extend.core import Jaxpr, jaxprs_in_params
 from test_run import record_of
 
 from bench.runs import job
-from bench.summary import of_run
+from bench.views.summary import of_run
 from ssm import dss, s4, s5
 
 LENGTH = 200

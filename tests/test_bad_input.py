@@ -8,9 +8,9 @@ import os
 import pytest
 from commands import CONF, EAGER, TINY, composed, described, run
 
-from bench import check as checks
-from bench.check import check
-from bench.refusals import explain
+from bench.runs import check as checks
+from bench.runs.check import check
+from bench.runs.refusals import explain
 from datasets import registry
 from datasets.data import Description
 

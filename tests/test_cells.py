@@ -9,9 +9,9 @@ import yaml
 from commands import CONF
 from test_table import record
 
-from bench.cells import COLUMNS, cells
-from bench.records import config_hash
+from bench.store.records import config_hash
 from bench.tasks import registry
+from bench.views.cells import COLUMNS, cells
 
 TIMED = sorted(registry.find("time").looking)
 

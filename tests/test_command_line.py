@@ -18,10 +18,10 @@ from commands import CONF, EAGER, TINY, composed, joined, run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 
-from bench.command import parse, plain_words
-from bench.refusals import explain
 from bench.runs import job
-from bench.runs.job import Outcome
+from bench.runs.command import parse, plain_words
+from bench.runs.refusals import explain
+from bench.store.outcome import Outcome
 from run import Session
 
 ODD = "model.n=7"  # refused by every model's own check, with its name

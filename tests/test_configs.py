@@ -8,8 +8,8 @@ from dataclasses import fields
 import pytest
 from commands import CONF, composed, described
 
-from bench.check import check, model_options
-from bench.choices import choices, groups, help_text
+from bench.runs.check import check, model_options
+from bench.runs.choices import choices, groups, help_text
 from datasets import registry
 from ssm.network import BlockOptions, mathematics
 

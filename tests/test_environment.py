@@ -15,13 +15,13 @@ from commands import EAGER, ROOT, TINY, composed, run, tiny_run
 from test_parity import PARTS
 from test_table import record as table_record
 
-from bench import records
-from bench.cells import cells
-from bench.certificate import certificate_key
-from bench.environment import environment
+from bench.measure.variables import OURS, REFUSED, kind, refuse, stated
 from bench.runs import job
 from bench.runs import run as runs
-from bench.variables import OURS, REFUSED, kind, refuse, stated
+from bench.store import records
+from bench.store.certificate import certificate_key
+from bench.views.cells import cells
+from bench.workers.environment import environment
 from bench.workers.lines import decode, encode
 from bench.workers.protocol import PROTOCOL, Greeting
 

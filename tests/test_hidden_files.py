@@ -30,7 +30,8 @@ from test_pathfinder import published as lay_pathfinder
 from test_retrieval import config as retrieval_settings
 from test_retrieval import lay_pairs
 
-from bench import choices, records
+from bench.runs import choices
+from bench.store import records
 from datasets import registry, speechcommands, speechcommands10
 from datasets.files import archives, imdb
 from datasets.files.archives import Archive

@@ -10,8 +10,8 @@ import pytest
 from commands import CONF, EAGER, NUMPY_WORKER, ROOT, TINY, composed, status_of, tiny_run
 from test_run import record_of
 
-from bench.choices import choices
-from bench.environment import environment
+from bench.runs.choices import choices
+from bench.workers.environment import environment
 
 PACKAGES = sorted(
     {

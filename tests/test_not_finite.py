@@ -16,9 +16,9 @@ from cases import NETWORKS, PADDED, PAIRS, QUICK, SIDES, Side, label, parameters
 from flax import nnx
 from numpy_framework import small_data
 
-from bench.finite import described, first_not_finite
 from bench.framework import Diverged, ModelSpec, OptimiserSpec
-from bench.training import train_task
+from bench.workers.finite import described, first_not_finite
+from bench.workers.training import train_task
 from ssm.network import NetworkOptions, initial, mathematics, network_options, ssm_parameter_names
 
 VALUES = (np.nan, np.inf, -np.inf, 1e30, -1e30)

@@ -14,14 +14,14 @@ import torch
 from cases import SIDES, TOKENS, largest_error, padded_tokens, small_batch, small_network
 from commands import ROOT, composed
 
-from bench.check import Checked, model_options
 from bench.framework import ModelSpec, OptimiserSpec
-from bench.records import new_record
 from bench.runs import certify
+from bench.runs.check import Checked, model_options
 from bench.runs.run import Run
+from bench.runs.tracking import Tracker
+from bench.store.records import new_record
 from bench.tasks import parity
 from bench.tasks import registry as tasks
-from bench.tracking import Tracker
 from datasets.data import Description
 from ssm.network import initial, ssm_parameter_names
 from ssm.operations import operations

@@ -14,10 +14,10 @@ import pytest
 from local_worker import LocalWorker
 from numpy_framework import NumpyTrainer
 
-from bench import certificate
 from bench.framework import Diverged, OptimiserSpec
 from bench.measure import agreement
-from bench.records import read_certificate, write_certificate
+from bench.store import certificate
+from bench.store.records import read_certificate, write_certificate
 from bench.tasks import parity
 from bench.workers.protocol import Trace
 from bench.workers.remote import RunEnded

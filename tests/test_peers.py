@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bench import peers
-from bench.files import RecordError
+from bench.store.files import RecordError
 
 
 def line(implementation: str, round_number: int, step: list[float], peak: int = 10**6) -> dict:

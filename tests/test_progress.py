@@ -22,21 +22,21 @@ from numpy_framework import Clock, NumpyTrainer, small_data
 from test_timing import settings as timing_settings
 from test_training import SETTINGS as TRAINING
 
-from bench import training
 from bench.measure import stopwatch
-from bench.plan import plan
-from bench.runs.job import Outcome
-from bench.summary import of_run, of_sweep
+from bench.runs.plan import plan
+from bench.store.outcome import Outcome
 from bench.tasks import registry
 from bench.tasks import time as timing
-from bench.training import train_task
+from bench.views.summary import of_run, of_sweep
+from bench.workers import training
 from bench.workers.children import Child
 from bench.workers.protocol import Train
 from bench.workers.remote import Remote
-from datasets import progress
+from bench.workers.training import train_task
 from datasets.files.archives import Archive, unpack
-from datasets.progress import QUIET_SECONDS, WIDTH, Counter, Voice, duration, items, wrapped
 from datasets.store import cache
+from settings import progress
+from settings.progress import QUIET_SECONDS, WIDTH, Counter, Voice, duration, items, wrapped
 
 
 class Log:
@@ -366,7 +366,7 @@ def test_nothing_but_the_voice_prints_to_stderr_while_something_runs():
         if path.name != "progress.py":
             assert "tqdm" not in text, path
             assert "sys.stderr" not in text, path
-    assert sys.modules["bench.training"].Counter is Counter
+    assert sys.modules["bench.workers.training"].Counter is Counter
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such terminals")

@@ -12,7 +12,8 @@ import pytest
 from commands import ROOT, composed, described
 
 from bench import peers, table
-from bench.check import check
+from bench.runs.check import check
+from bench.views import tables
 from datasets import registry
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -93,9 +94,9 @@ def test_the_files_it_names_exist():
 
 
 def test_its_marked_tables_are_ones_that_the_records_can_fill():
-    names = table.OPENED.findall(TEXT)
+    names = tables.OPENED.findall(TEXT)
     assert names == ["time.train_step", "time.peak", "train.test"]
-    assert [match["name"] for match in table.MARKED.finditer(TEXT)] == names
+    assert [match["name"] for match in tables.MARKED.finditer(TEXT)] == names
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/datasets.md", "docs/performance.md"])

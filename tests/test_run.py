@@ -20,14 +20,14 @@ import pytest
 from commands import CONF, EAGER, NUMPY_WORKER, TINY, WORKER, composed, joined, run, start, status_of, tiny_run
 from omegaconf import OmegaConf
 
-from bench import records
-from bench.choices import choices
-from bench.files import RecordError
 from bench.runs import job
 from bench.runs import run as runs
+from bench.runs.choices import choices
 from bench.runs.interrupts import held_back
-from bench.runs.job import Outcome
-from bench.summary import of_run
+from bench.store import records
+from bench.store.files import RecordError
+from bench.store.outcome import Outcome
+from bench.views.summary import of_run
 from bench.workers.children import Child, Ending
 from bench.workers.lines import encode
 from bench.workers.protocol import Build, Request

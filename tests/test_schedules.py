@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from bench.schedules import NAMES, cosine, one_cycle, plateau, schedule
+from bench.workers.schedules import NAMES, cosine, one_cycle, plateau, schedule
 
 
 def test_constant_is_one():

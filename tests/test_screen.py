@@ -17,10 +17,11 @@ from commands import composed
 from omegaconf import OmegaConf
 from test_table import record
 
-from bench import records, screen
 from bench.runs import job
-from bench.runs.job import Outcome
+from bench.store import records
+from bench.store.outcome import Outcome
 from run import Session
+from settings import screen
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([ROOT / "run.py", *(p for name in ("bench", "datasets", "ssm") for p in (ROOT / name).rglob("*.py"))])
@@ -76,7 +77,7 @@ def results(tmp_path_factory) -> Path:
 
 def test_there_are_commands_and_each_is_entered_by_the_one_helper():
     names = {str(path.relative_to(ROOT)) for path in COMMANDS}
-    assert {"run.py", "bench/table.py", "bench/show.py", "bench/peers.py", "bench/tracking_child.py"} <= names
+    assert {"run.py", "bench/table.py", "bench/show.py", "bench/peers.py", "bench/runs/tracking_child.py"} <= names
     for path in COMMANDS:
         (guard,) = guards(path)
         assert "sys.exit(command(" in ast.unparse(guard), path
@@ -185,7 +186,7 @@ def calls_without_encoding(source: str) -> Iterator[str]:
         name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
         if owner in ("os", "wave", "Image", "tarfile", "gzip", "zipfile") and name == "open":
             continue  # bytes
-        if "encoding" in given or (name == "write_text" and owner == ""):  # bench.files.write_text
+        if "encoding" in given or (name == "write_text" and owner == ""):  # bench.store.files.write_text
             continue
         position = {"open": 0 if owner else 1, "fdopen": 1, "TemporaryFile": 0, "NamedTemporaryFile": 0}
         if name in position:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from commands import CONF, composed, described
 
-from bench.check import check
-from bench.choices import choices, groups
-from bench.declared import settings_of
+from bench.runs.check import check
+from bench.runs.choices import choices, groups
+from bench.runs.declared import settings_of
 from datasets import registry
 
 REMOVED = object()

@@ -19,7 +19,8 @@ import pytest
 from commands import composed, joined
 from matplotlib import image
 
-from bench import pictures, show
+from bench import show
+from bench.views import facts, pictures
 from datasets import registry
 from datasets.batches import epoch_order
 from datasets.data import Dataset, Description, Split
@@ -106,7 +107,7 @@ def toy(array: np.ndarray, divisor: float | None, **changes: Any) -> Dataset:
 
 def drawn(dataset: Dataset, settings: dict[str, Any]) -> np.ndarray:
     inputs = dataset.train.inputs
-    found = show.values(inputs, dataset.description)
+    found = facts.values(inputs, dataset.description)
     return np.asarray(image.imread(io.BytesIO(pictures.draw(dataset, settings, inputs, found, "png"))))
 
 
@@ -143,7 +144,7 @@ def test_one_example_of_each_class_and_ten_at_most() -> None:
 
 def test_an_image_is_the_sequence_row_by_row_from_lowest_to_highest() -> None:
     sequence = RNG.normal(size=(64, 3)).astype(np.float32)
-    found = show.Values(sequence.min(axis=0), sequence.max(axis=0))
+    found = facts.Values(sequence.min(axis=0), sequence.max(axis=0))
     picture = pictures.as_image(sequence, found)
     assert picture.shape == (8, 8, 3)
     assert picture.min(axis=(0, 1)).tolist() == [0, 0, 0]
@@ -151,7 +152,7 @@ def test_an_image_is_the_sequence_row_by_row_from_lowest_to_highest() -> None:
     restored = picture[3, 5] * (found.high - found.low) + found.low
     np.testing.assert_allclose(restored, sequence[3 * 8 + 5], rtol=1e-5, atol=1e-6)
     constant = np.ones((64, 1), np.float32)
-    assert not pictures.as_image(constant, show.Values(constant[0], constant[0])).any()
+    assert not pictures.as_image(constant, facts.Values(constant[0], constant[0])).any()
 
 
 def test_what_is_an_image() -> None:
@@ -173,7 +174,7 @@ def test_text_keeps_to_its_lines_and_signs() -> None:
 
 def test_ranges_are_by_channel_and_over_every_training_sequence() -> None:
     array = RNG.integers(0, 256, (600, 3, 2), np.uint8)  # more than are read at once
-    found = show.values(Stored(array, np.arange(600), 255.0), toy(array, 255.0).description)
+    found = facts.values(Stored(array, np.arange(600), 255.0), toy(array, 255.0).description)
     np.testing.assert_array_equal(found.low, array.astype(np.float32).min(axis=(0, 1)) / np.float32(255))
     np.testing.assert_array_equal(found.high, array.astype(np.float32).max(axis=(0, 1)) / np.float32(255))
 

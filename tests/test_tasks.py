@@ -14,8 +14,8 @@ import yaml
 from commands import CONF, EAGER, ROOT, TINY, composed
 from test_run import record_of
 
-from bench import records
-from bench.choices import choices
+from bench.runs.choices import choices
+from bench.store import records
 from bench.tasks import registry
 
 
@@ -51,7 +51,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench import kinds
+from bench.store import kinds
 from bench.tasks.context import Context
 from bench.tasks.settings import Common
 from bench.tasks.task import Measure, Task, at

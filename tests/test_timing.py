@@ -14,15 +14,15 @@ from commands import status_of, tiny_run
 from local_worker import LocalWorker
 from numpy_framework import Clock, NumpyTrainer, SlowTrainer, small_data
 
-from bench.cells import cells
 from bench.framework import Diverged, OptimiserSpec, Recompiled
 from bench.measure import stopwatch
-from bench.records import read_records
-from bench.schema import PHASES
-from bench.table import result_rows
+from bench.store.records import read_records
+from bench.store.schema import PHASES
+from bench.tasks import registry
 from bench.tasks import time as plan
 from bench.tasks.time import Settings
-from datasets.progress import Counter
+from bench.views.cells import cells
+from settings.progress import Counter
 
 SETTINGS = {
     "batch_size": 16, "length": None, "phases": ["train_step", "forward", "recurrent_step"],
@@ -326,7 +326,7 @@ def test_a_timed_run_that_diverges_says_so_in_its_record_and_is_no_measurement(t
     assert damaged == []
     assert record["status"] == "diverged"
     assert "at step " in record["message"]
-    assert result_rows(record) == []
+    assert registry.figures(record) == []
     assert list(cells([record], "time")["torch_status"].unique()) == ["diverged"]
     assert cells([record], "time")["torch_value"].isna().all()
 

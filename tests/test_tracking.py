@@ -13,8 +13,8 @@ import pytest
 from commands import joined
 from test_records import CONFIG, full_record
 
-from bench import records
-from bench.tracking import Tracker
+from bench.runs.tracking import Tracker
+from bench.store import records
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {
@@ -61,7 +61,7 @@ def test_an_unknown_mode_is_refused(tmp_path):
 def test_disabled_does_nothing_and_imports_nothing(tmp_path):
     assert track(Tracker({"mode": "disabled"}, tmp_path / "w"), tmp_path) == []
     assert not (tmp_path / "w").exists()
-    code = "import sys, bench.tracking; sys.exit('wandb' in sys.modules)"
+    code = "import sys, bench.runs.tracking; sys.exit('wandb' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

@@ -17,8 +17,8 @@ import pytest
 from commands import NUMPY_WORKER, ROOT, TINY, composed
 from test_run import record_of
 
-from bench import records
 from bench.framework import OptimiserSpec
+from bench.store import records
 from bench.workers import remote
 from bench.workers.children import Child
 from bench.workers.lines import ProtocolError, decode, encode

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from commands import NUMPY_WORKER, WORKER, composed
 
-from bench.environment import environment
 from bench.framework import OptimiserSpec
+from bench.workers.environment import environment
 from bench.workers.protocol import Build, Finish, FirstCall, Round, WarmUp
 from bench.workers.remote import Crew
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench import certificate
-from bench.declared import declared
+from bench.runs.declared import declared
+from bench.store import certificate
 from bench.tasks import parity
 from bench.tasks.context import Context
 from bench.workers.remote import RunEnded
-from datasets.progress import VOICE
+from settings.progress import VOICE
 
 Found = tuple[dict[str, Any] | None, str | None]  # a certificate, and what the record should say of it
 

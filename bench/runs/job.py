@@ -7,30 +7,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import machine
-from bench.check import Checked, check
-from bench.files import RecordError
-from bench.records import find_done, new_record, read_record
+from bench.measure import machine
+from bench.measure.variables import stated
+from bench.runs.check import Checked, check
 from bench.runs.run import Run
-from bench.variables import stated
-from datasets.progress import VOICE
+from bench.store.files import RecordError
+from bench.store.outcome import Outcome
+from bench.store.records import find_done, new_record, read_record
+from settings.progress import VOICE
 
 Config = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended. status: a record's status, refused (there is no record) or skipped (done before)."""
-
-    label: str
-    status: str
-    message: str | None
-    path: Path | None
-    record: Mapping[str, Any] | None = None
 
 
 def label(config: Mapping[str, Any]) -> str:

@@ -17,23 +17,23 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from bench import certificate
-from bench.check import Checked
-from bench.choices import choices
-from bench.environment import environment
-from bench.plan import plan
-from bench.records import read_record, set_status, write_record
 from bench.runs import certify
+from bench.runs.check import Checked
+from bench.runs.choices import choices
 from bench.runs.interrupts import held_back
-from bench.schema import OWN, validate_own
+from bench.runs.plan import plan
+from bench.runs.tracking import Tracker
+from bench.store import certificate
+from bench.store.records import read_record, set_status, write_record
+from bench.store.schema import OWN, validate_own
 from bench.tasks import registry
 from bench.tasks.context import Context
-from bench.tracking import Tracker
+from bench.workers.environment import environment
 from bench.workers.observations import completed
 from bench.workers.protocol import Build
 from bench.workers.remote import Crew, Remote, RunEnded
-from datasets.progress import VOICE
 from datasets.reasons import said
+from settings.progress import VOICE
 
 Config = dict[str, Any]
 
@@ -216,6 +216,4 @@ class Run:
         """The results table that W&B shows; none is made for a run that nobody tracks."""
         if self.config["wandb"]["mode"] == "disabled":
             return []
-        from bench.table import result_rows  # here, after the measuring, because it loads pandas
-
-        return result_rows(self.record)
+        return registry.figures(self.record)

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import certificate, machine
-from bench.measure import agreement
-from bench.records import write_certificate
+from bench.measure import agreement, machine
+from bench.measure.variables import compared
+from bench.store import certificate
+from bench.store.records import write_certificate
 from bench.tasks.context import Context
 from bench.tasks.settings import Common
 from bench.tasks.task import Task
-from bench.variables import compared
 from bench.workers.protocol import Finish, Trace
 from bench.workers.remote import RunEnded
-from datasets.progress import VOICE
+from settings.progress import VOICE
 from ssm.checks import check_whole
 
 

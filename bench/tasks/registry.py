@@ -12,8 +12,9 @@ from functools import cache
 from typing import Any
 
 import bench.tasks
+from bench.measure.statistics import summary
 from bench.tasks.settings import Common
-from bench.tasks.task import Measure, Task
+from bench.tasks.task import Measure, Record, Task
 from ssm.checks import check_choice
 
 
@@ -37,6 +38,18 @@ def settings(group: Mapping[str, Any]) -> Common:
 def measures(name: str) -> tuple[Measure, ...]:
     """What tables show of a task's records; nothing of one that is not, or no longer, here."""
     return tuple(_tasks()[name].measures) if name in _tasks() else ()
+
+
+def figures(record: Record) -> list[dict[str, Any]]:
+    """The measures of one finished record: {'measure' (its label), 'value', 'iqr'} each; nothing of another record."""
+    if record["status"] != "ok":
+        return []
+    rows = []
+    for measure in measures(record["task"]):
+        if samples := [measure.scale * sample for sample in measure.samples(record)]:
+            spread = summary(samples)
+            rows.append({"measure": measure.label, "value": spread["median"], "iqr": spread["iqr"]})
+    return rows
 
 
 def looking(name: str) -> frozenset[str]:

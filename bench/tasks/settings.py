@@ -45,7 +45,7 @@ class Common:
 
 
 def apply(prefix: str, settings: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
-    """Each setting by its rule. Unknown names, and missing ones, have been refused before (bench/declared.py)."""
+    """Each setting by its rule. Unknown names, and missing ones, have been refused before (bench/runs/declared.py)."""
     assert set(settings) == set(rules), sorted(set(settings) ^ set(rules))
     for name, rule in rules.items():
         rule(prefix + name, settings[name])

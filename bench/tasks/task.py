@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bench.schema import Section
+from bench.store.schema import Section
 from bench.tasks.context import Context
 from bench.tasks.settings import Common
 

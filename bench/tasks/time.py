@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bench.schema import PHASES
+from bench.store.schema import PHASES
 from bench.tasks.context import Context
 from bench.tasks.settings import Common, choices
 from bench.tasks.task import PEAK, Measure, Task, at
 from bench.workers.protocol import Finish, FirstCall, Memory, Refused, Round, Singles, WarmUp
-from datasets.progress import LEAST_SECONDS, Counter, duration
+from settings.progress import LEAST_SECONDS, Counter, duration
 from ssm.checks import check_number, check_whole
 
 SHORTEST_ROUND_SECONDS = 0.05  # a round of very short calls holds more of them, so that the clock's grain does not show

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bench.schedules import NAMES as SCHEDULES
 from bench.tasks.context import Context
 from bench.tasks.settings import Common, Rule, apply, optional
 from bench.tasks.task import PEAK, Measure, Record, Task, at
 from bench.workers.protocol import Epoch, Finish, Memory, Train
-from datasets.progress import VOICE
+from bench.workers.schedules import NAMES as SCHEDULES
+from settings.progress import VOICE
 from ssm.checks import check_choice, check_number, check_whole
 
 

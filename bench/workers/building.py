@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bench import machine, memory
 from bench.framework import Adapter, ModelSpec, Trainer
+from bench.measure import machine, memory
 from bench.workers.options import model_options
 from bench.workers.protocol import Build, Built
 from datasets import registry

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.schema import PHASES
-from bench.statistics import summary
+from bench.measure.statistics import summary
+from bench.store.schema import PHASES
 from bench.workers.protocol import (
     Build,
     Built,

@@ -12,17 +12,16 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from bench import memory
 from bench.framework import Adapter, Handle, Recompiled, Trainer
-from bench.measure import stopwatch
-from bench.training import hold_limit, train_task
-from bench.watch import Watch
+from bench.measure import memory, stopwatch
+from bench.measure.watch import Watch
 from bench.workers import protocol
 from bench.workers.building import Building, LoadAdapter, Parts
 from bench.workers.protocol import Build, Built, Done, Epoch, MemoryNow, Refused, Timed, Trained
 from bench.workers.traces import read_state, write_state, write_trace
-from datasets.progress import VOICE
+from bench.workers.training import hold_limit, train_task
 from datasets.reasons import said
+from settings.progress import VOICE
 
 BATCHES_IN_TURN = 4
 Tell = Callable[[Any], None]  # sends the body of a notice

@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.environment import bind
-from bench.files import RecordError
 from bench.framework import Diverged
-from bench.records import set_status, write_record
+from bench.store.files import RecordError
+from bench.store.records import set_status, write_record
 from bench.workers.building import LoadAdapter
+from bench.workers.environment import bind
 from bench.workers.lines import ProtocolError, decode, encode
 from bench.workers.observations import Observations, completed
 from bench.workers.protocol import (
@@ -42,8 +42,8 @@ from bench.workers.protocol import (
     WarmUp,
 )
 from bench.workers.station import Station
-from datasets.progress import VOICE
 from datasets.reasons import said
+from settings.progress import VOICE
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_WORDS_SECONDS = 30.0  # what a worker whose parent is gone may take to write its record

@@ -23,8 +23,8 @@ import pooch
 
 from datasets.data import DataError
 from datasets.hidden import lies_hidden
-from datasets.progress import VOICE, Counter, items
 from datasets.reasons import said
+from settings.progress import VOICE, Counter, items
 
 _CONNECT_SECONDS, _READ_SECONDS = 5, 30
 _BLOCK = 1 << 20

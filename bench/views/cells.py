@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.records import NOT_HASHED
-from bench.statistics import MINIMUM_SAMPLES, ratio
+from bench.measure.statistics import MINIMUM_SAMPLES, ratio
+from bench.measure.variables import compared
+from bench.store.records import NOT_HASHED
 from bench.tasks import registry as tasks
 from bench.tasks.task import Measure, Record
-from bench.variables import compared
 
 FRAMEWORKS = ("torch", "jax")
 SIDE = ("value", "iqr", "samples", "status", "records", "certificate", "compile")

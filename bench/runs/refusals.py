@@ -15,8 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.choices import choices, groups, nearest
-from bench.declared import DEFAULTS, defaults, settings_of
+from bench.runs.choices import choices, groups, nearest
+from bench.runs.declared import DEFAULTS, defaults, settings_of
 
 
 def explain(error: Exception, conf: Path, overrides: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from datasets.hidden import is_foreign
-from datasets.progress import wrapped
+from settings.progress import wrapped
 
 _EXAMPLES = """\
 examples

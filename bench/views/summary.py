@@ -6,11 +6,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.runs.job import Outcome
-from bench.statistics import is_wide, summary
+from bench.measure.statistics import is_wide, summary
+from bench.store.outcome import Outcome
 from bench.tasks import registry as tasks
 from bench.tasks.task import Measure
-from datasets.progress import WIDTH, wrapped
+from settings.progress import WIDTH, wrapped
 
 
 def of_run(outcome: Outcome) -> str:

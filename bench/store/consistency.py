@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bench.kinds import is_whole
-from bench.statistics import summary
+from bench.measure.statistics import summary
+from bench.store.kinds import is_whole
 
 GROUPS = ("model", "framework", "dataset", "task")
 JUDGED = ("outputs", "logits", "loss", "gradients")  # whose largest error a certificate shows as its own
@@ -96,7 +96,7 @@ def _spreads(timing: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
 
 
 def _spread(path: str, spread: Mapping[str, Any]) -> Iterator[str]:
-    """Median and interquartile range are those of the samples: computed again, as bench/statistics.py does."""
+    """Median and interquartile range are those of the samples: computed again, as bench/measure/statistics.py does."""
     samples = spread["samples"]
     if not samples:
         for name in ("median", "iqr"):

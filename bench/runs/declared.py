@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from bench.choices import choices, nearest
+from bench.runs.choices import choices, nearest
 
 DEFAULTS = "config"  # conf/config.yaml, the root
 _HYDRA = ("defaults", "hydra")

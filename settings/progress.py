@@ -2,7 +2,7 @@
 
 In a log what counts its steps says a line now and then, and a thread says which work goes on where nothing else was
 said for a minute. One clock decides, so that a test moves it by hand. Lines go to stderr and are WIDTH columns wide; a
-reader that is gone does not end a run. Not here: what a run says when it ends (bench/summary.py).
+reader that is gone does not end a run. Not here: what a run says when it ends (bench/views/summary.py).
 """
 
 from __future__ import annotations

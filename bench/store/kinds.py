@@ -1,7 +1,7 @@
 """What one value of a record may be: its kind and its range. A check gives None, or what was expected instead.
 
-Every number is finite: a file that says 1e999 holds none. bench/schema.py says which field is of which kind, and
-bench/consistency.py how fields depend on each other.
+Every number is finite: a file that says 1e999 holds none. bench/store/schema.py says which field is of which kind, and
+bench/store/consistency.py how fields depend on each other.
 """
 
 from __future__ import annotations

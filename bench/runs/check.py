@@ -1,10 +1,9 @@
 """Whether a composed configuration can be run: everything that is known before a framework is imported.
 
-The shell's variables (bench/variables.py), types and ranges of every setting, choices, combinations, the results
-folder, the hardware, the data set's files and the model's own options. A refusal is a ValueError with the setting's
-name, the value, the rule and the fix. Not checked: whether the model fits into memory, unless it has no chance, and
-whether the framework finds
-the device (its adapter says so).
+The shell's variables (bench/measure/variables.py), types and ranges of every setting, choices, combinations, the
+results folder, the hardware, the data set's files and the model's own options. A refusal is a ValueError with the
+setting's name, the value, the rule and the fix. Not checked: whether the model fits into memory, unless it has no
+chance, and whether the framework finds the device (its adapter says so).
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import machine
-from bench.declared import check_declared, check_group, declared
-from bench.records import check_writable
-from bench.schema import PRECISIONS
+from bench.measure import machine
+from bench.measure.variables import refuse
+from bench.runs.declared import check_declared, check_group, declared
+from bench.store.records import check_writable
+from bench.store.schema import PRECISIONS
 from bench.tasks import registry as tasks
 from bench.tasks.settings import Common
-from bench.variables import refuse
 from bench.workers.options import length_of, model_options
 from datasets import registry
 from datasets.data import Description
 from ssm.checks import check_choice, check_flag, check_seed, check_whole
 from ssm.network import NetworkOptions, least_bytes
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 CERTIFICATES = ("auto", "require", "skip")
 WANDB_MODES = ("disabled", "offline", "online")
 

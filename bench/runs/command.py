@@ -32,11 +32,11 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.choices import nearest
-from bench.declared import DEFAULTS, declared, defaults
+from bench.runs.choices import nearest
+from bench.runs.declared import DEFAULTS, declared, defaults
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
-REFUSALS = (HydraException, OmegaConfBaseException)  # of Hydra, which bench.refusals puts in our words
+CONF = Path(__file__).resolve().parents[2] / "conf"
+REFUSALS = (HydraException, OmegaConfBaseException)  # of Hydra, which bench.runs.refusals puts in our words
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 MOST_JOBS = 100_000  # of a sweep, which are listed before the first one runs
 PRIMARY = DEFAULTS  # conf/config.yaml

@@ -1,6 +1,6 @@
 """W&B tracking that cannot cost a run its record: wandb lives in a child process of its own.
 
-The child (bench/tracking_child.py) is fed JSON lines. So the run imports no wandb, its memory peak holds
+The child (bench/runs/tracking_child.py) is fed JSON lines. So the run imports no wandb, its memory peak holds
 none of it, wandb never sees a terminal to ask questions on, and a call that hangs is ended by a clock and a
 signal. What goes wrong is said on stderr and handed back as a note for the record; nothing is raised after
 the mode is checked.
@@ -19,15 +19,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.records import plain
+from bench.store.records import plain
 from bench.workers.children import Child
-from datasets.progress import VOICE
 from datasets.reasons import said
+from settings.progress import VOICE
 
 MODES = ("disabled", "offline", "online")
 START_SECONDS = 60.0
 FINISH_SECONDS = 120.0
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Tracker:
@@ -57,7 +57,7 @@ class Tracker:
         """Start the W&B run and wait for it (start_seconds at most): its work is over before a timing."""
         if self.settings["mode"] == "disabled":
             return
-        command = [sys.executable, "-m", "bench.tracking_child"]
+        command = [sys.executable, "-m", "bench.runs.tracking_child"]
         # W&B stores every variable of Slurm's with its value, a job's token (SLURM_JWT) too.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
         environment |= {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}

@@ -1,7 +1,7 @@
 """Learning-rate schedules as pure functions: (step, validation accuracies so far) -> the factor of both
 rates.
 
-Not here: the rates themselves, and when to stop (bench/training.py).
+Not here: the rates themselves, and when to stop (bench/workers/training.py).
 """
 
 from __future__ import annotations

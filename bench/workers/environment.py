@@ -2,7 +2,7 @@
 
 Set before the worker's interpreter starts, as libraries read these variables while they load. Every
 variable is set for every framework: those of the other one change nothing. What becomes of the shell's own variables
-stands in bench/variables.py.
+stands in bench/measure/variables.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.variables import reaches
+from bench.measure.variables import reaches
 
 # glibc returns large blocks to the kernel at once, so that each step touches its pages anew: up to half of a CPU step.
 # Kept blocks in huge pages fault in the first step only, for both frameworks. Other C libraries ignore this.

@@ -3,8 +3,8 @@ precision.
 
 A certificate holds for its key only: the model with its sizes, the precision, the optimiser, the steps and
 their batch size, the frameworks' compile modes, the code of ssm/ and models_*/, the versions, and the shell's
-variables that can change a figure. Change one
-of them and the key is another one. The comparing itself is bench/measure/agreement.py; the file is bench/records.py.
+variables that can change a figure. Change one of them and the key is another one. The comparing itself is
+bench/measure/agreement.py; the file is bench/store/records.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.records import SCHEMA, new_id, read_certificates
+from bench.store.records import SCHEMA, new_id, read_certificates
 
 
 def certificate_key(

@@ -1,7 +1,7 @@
 """The shape of a record and of a certificate, schema version 2, and the pure checks of it.
 
-results/README.md says what each field means. A field has its kind and its range (bench/kinds.py), and fields agree
-with each other (bench/consistency.py); whether a figure is plausible is not judged.
+results/README.md says what each field means. A field has its kind and its range (bench/store/kinds.py), and fields
+agree with each other (bench/store/consistency.py); whether a figure is plausible is not judged.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench import consistency, kinds
-from bench.kinds import SAFE_NAME as SAFE_NAME  # part of what this module offers
+from bench.store import consistency, kinds
+from bench.store.kinds import SAFE_NAME as SAFE_NAME  # part of what this module offers
 
 SCHEMA = 2
 STATUSES = ("ok", "out_of_memory", "diverged", "interrupted", "failed")

@@ -1,4 +1,4 @@
-"""The process that talks to W&B for bench/tracking.py: JSON lines in, an answer a milestone or failure out.
+"""The process that talks to W&B for bench/runs/tracking.py: JSON lines in, an answer a milestone or failure out.
 
 The only module that imports wandb. It ends when its input ends, and it measures nothing.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.screen import command
+from settings.screen import command
 
 LEFT_SECONDS = 60.0  # that a run, whose parent is gone, may take to close
 

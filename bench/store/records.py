@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from bench import schema
-from bench.files import RecordError, read_json, write_text
-from bench.files import check_writable as check_writable  # part of what this module offers
-from bench.schema import (
+from bench.measure.variables import compared
+from bench.store import schema
+from bench.store.files import RecordError, read_json, write_text
+from bench.store.files import check_writable as check_writable  # part of what this module offers
+from bench.store.schema import (
     CERTIFICATE,
     RECORD,
     SAFE_NAME,
@@ -33,7 +34,6 @@ from bench.schema import (
     upgraded,
     validate_certificate,
 )
-from bench.variables import compared
 from datasets.hidden import is_foreign
 
 CERTIFICATES = "certificates"

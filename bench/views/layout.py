@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from datasets.progress import WIDTH
+from settings.progress import WIDTH
 
 
 @dataclass(frozen=True)

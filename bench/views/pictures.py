@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bench.show import Values
+    from bench.views.facts import Values
 
 EXAMPLES = 10
 COLUMNS, POINTS, INCHES = 190, 7, 0.117  # of text: characters a line, their size, a line's height

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench import machine
 from bench.framework import Trainer
+from bench.measure import machine
 
 
 def baseline() -> int:

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.finite import described, first_not_finite
 from bench.framework import Batch, Diverged, Metrics, Trainer
-from bench.memory import compile_ahead
-from bench.schedules import schedule
+from bench.measure.memory import compile_ahead
+from bench.workers.finite import described, first_not_finite
+from bench.workers.schedules import schedule
 from datasets.batches import Prefetcher, epoch_order, evaluation_batches, fit_length
-from datasets.progress import LEAST_SECONDS, Counter
+from settings.progress import LEAST_SECONDS, Counter
 
 CHECK_EVERY = 50  # steps; those read are at least as many steps old, so that the device's queue never runs dry
 CPU_HOLD_BYTES = 2**30
