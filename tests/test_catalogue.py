@@ -21,7 +21,7 @@ DATASETS = ROOT / "datasets"
 DOCUMENT = (ROOT / "docs" / "datasets.md").read_text()
 ROOMS = sorted(path.parent.name for path in DATASETS.glob("*/__init__.py"))
 
-HELPERS = {"hidden", "plain_json", "progress", "reasons"}  # of files, errors and lines, for all of the project
+HELPERS = {"hidden", "plain_json", "reasons"}  # of files, errors and lines, for all of the project
 
 # what the files of a room may import of datasets; "catalogue" is every data set
 MAY_IMPORT = {

@@ -12,6 +12,7 @@ from bench.measure.statistics import is_wide
 from bench.store import records
 from bench.store.outcome import Outcome
 from bench.views import growth, layout, tables
+from bench.views.cells import cells
 from bench.views.layout import Layout, laid_out
 from bench.views.summary import of_run
 
