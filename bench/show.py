@@ -26,8 +26,8 @@ from datasets import registry
 from datasets.batches import epoch_order, fit_length
 from datasets.data import DataError
 from settings.progress import VOICE, WIDTH, wrapped
+from settings.rules import check_seed, check_size
 from settings.screen import command
-from ssm.checks import check_seed, check_size
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"

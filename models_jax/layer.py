@@ -15,10 +15,12 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from models_jax.dtypes import as_real, check_dtypes, common_dtype
-from ssm.checks import check_input, generator, split_settings
+from settings.errors import SettingError
+from settings.rules import check_input
+from ssm.draws import generator
 from ssm.exponential import FARTHEST, LOG_HIGH, LOG_LOW, PARTS, ROOTS
 from ssm.lengths import chunk_length
-from ssm.network import mathematics
+from ssm.network import mathematics, split_settings
 
 Constants = dict[str, Array]
 State = Array | tuple[Array, Array]
@@ -120,8 +122,8 @@ class Layer(nnx.Module):
     def discretised(self) -> Constants:
         """What the step form needs, computed once. Raises ValueError for a bidirectional layer."""
         if self.options.bidirectional:
-            raise ValueError(
-                "bidirectional=True: a step at a time sees no future; build the layer with bidirectional=False."
+            raise SettingError(
+                "bidirectional", True, "a step at a time sees no future", "build the layer with bidirectional=False."
             )
         check_dtypes(self.dtype)
         return self.step_form()

@@ -20,8 +20,18 @@ from models_jax.dense import Dense, Embedding
 from models_jax.dtypes import as_real, check_dtypes
 from models_jax.layer import Constants, Layer, State, under
 from models_jax.norm import BatchNorm, LayerNorm
-from ssm.checks import check_input, check_pooled, check_size, generator, split_settings
-from ssm.network import BlockOptions, NetworkOptions, block_values, initial, mathematics, network_options
+from settings.errors import SettingError
+from settings.rules import check_input, check_size
+from ssm.draws import generator
+from ssm.network import (
+    BlockOptions,
+    NetworkOptions,
+    block_values,
+    initial,
+    mathematics,
+    network_options,
+    split_settings,
+)
 
 # every other activation starts with the exact GELU
 ACTIVATIONS = {"relu": jax.nn.relu, "silu": jax.nn.silu, "identity": lambda x: x}
@@ -120,7 +130,7 @@ class Block(nnx.Module):
         kind = self.options.activation
         active = training and self.options.dropout > 0.0
         if active and key is None:
-            raise ValueError(f"dropout={self.options.dropout}: training with dropout needs a key; give key=.")
+            raise SettingError("dropout", self.options.dropout, "training with dropout needs a key", "give key=.")
         keys = jax.random.split(key, 3) if active else (None, None, None)
         y = self.drop(ACTIVATIONS.get(kind, gelu)(x), keys[0])
         if kind == "half_glu1":
@@ -144,7 +154,7 @@ class Block(nnx.Module):
             return x
         average = self.options.pool_kind == "avg"
         if mask is None:
-            check_pooled(x.shape[1], self.options.pooling, size)
+            self.options.check_pooled(x.shape[1])
             groups = x[:, : x.shape[1] // size * size].reshape(x.shape[0], -1, size, x.shape[2])
             return groups.mean(2) if average else largest(groups)
         groups, own = masks.in_groups(x, size), masks.in_groups(mask, size)

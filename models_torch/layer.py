@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from models_torch.dtypes import as_real, check_dtypes, common_dtype, without_autocast
 from models_torch.operators import made_anew
-from ssm.checks import check_input, generator, split_settings
+from settings.errors import SettingError
+from settings.rules import check_input
+from ssm.draws import generator
 from ssm.exponential import FARTHEST, LOG_HIGH, LOG_LOW, PARTS, ROOTS
 from ssm.lengths import chunk_length
-from ssm.network import mathematics
+from ssm.network import mathematics, split_settings
 
 Constants = dict[str, Tensor]
 State = Tensor | tuple[Tensor, Tensor]
@@ -111,8 +113,8 @@ class Layer(nn.Module, ABC):
     def discretised(self) -> Constants:
         """What the step form needs, computed once. Raises ValueError for a bidirectional layer."""
         if self.options.bidirectional:
-            raise ValueError(
-                "bidirectional=True: a step at a time sees no future; build the layer with bidirectional=False."
+            raise SettingError(
+                "bidirectional", True, "a step at a time sees no future", "build the layer with bidirectional=False."
             )
         check_dtypes(self.dtype)
         with without_autocast(self.log_dt):

@@ -19,8 +19,17 @@ from models_torch.dense import Dense, Embedding
 from models_torch.dtypes import as_real, check_dtypes, working_dtype
 from models_torch.layer import Constants, Layer, State, under
 from models_torch.norm import BatchNorm, LayerNorm
-from ssm.checks import check_input, check_pooled, check_size, generator, split_settings
-from ssm.network import BlockOptions, NetworkOptions, block_values, initial, mathematics, network_options
+from settings.rules import check_input, check_size
+from ssm.draws import generator
+from ssm.network import (
+    BlockOptions,
+    NetworkOptions,
+    block_values,
+    initial,
+    mathematics,
+    network_options,
+    split_settings,
+)
 
 # every other activation starts with the exact GELU
 ACTIVATIONS = {"relu": F.relu, "silu": F.silu, "identity": lambda x: x}
@@ -125,7 +134,7 @@ class Block(nn.Module, ABC):
             return x
         average = self.options.pool_kind == "avg"
         if mask is None:
-            check_pooled(x.shape[1], self.options.pooling, size)
+            self.options.check_pooled(x.shape[1])
             groups = x[:, : x.shape[1] // size * size].unflatten(1, (-1, size))
             return groups.mean(2) if average else largest(groups)
         groups, own = masks.in_groups(x, size), masks.in_groups(mask, size)

@@ -12,19 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from settings.errors import SettingError
+from settings.rules import check_choice, check_flag, check_number, check_size, check_whole, python_fields
 from ssm import hippo
 from ssm.algorithms import check_algorithm
-from ssm.checks import (
-    MOST_STATES,
-    check_choice,
-    check_flag,
-    check_number,
-    check_size,
-    check_steps,
-    check_whole,
-    python_fields,
-)
 from ssm.counts import convolution
+from ssm.discretise import check_steps
+from ssm.hippo import MOST_STATES
 
 VARIANTS = ("exp", "softmax")
 # softmax: states may grow (Re lambda > 0), and only its kernel and its step form are safe then
@@ -67,9 +61,11 @@ class Options:
         check_choice("init", self.init, INITS)
         check_flag("conj_sym", self.conj_sym)
         if self.conj_sym and self.n % 2:
-            raise ValueError(
-                f"n={self.n}: must be even with conj_sym=true, which stores conjugate pairs; "
-                f"set n={self.n + 1} or conj_sym=false."
+            raise SettingError(
+                "n",
+                self.n,
+                "must be even with conj_sym=true, which stores conjugate pairs",
+                f"set n={self.n + 1} or conj_sym=false.",
             )
         check_flag("tied", self.tied)
         check_number("eps", self.eps, 0.0)

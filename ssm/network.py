@@ -11,24 +11,24 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ssm.checks import (
-    MOST_BLOCKS,
+from settings.errors import SettingError
+from settings.rules import (
     check_choice,
     check_flag,
     check_number,
     check_seed,
     check_size,
     check_whole,
+    nearest,
     python_fields,
     python_scalar,
-    split_settings,
 )
 
 ENCODERS = ("linear", "embedding")
@@ -38,6 +38,7 @@ NORM_POSITIONS = ("post", "pre", "both")
 ACTIVATIONS = ("gelu", "relu", "silu", "identity", "half_glu1", "half_glu2", "full_glu")
 MIXINGS = ("linear", "none")
 PADDING = 0  # the token that fills an array behind a sequence's end, in a padded network
+MOST_BLOCKS = 10_000
 HEAD_STREAM = 2**32 - 1  # of random numbers; no network has that many blocks
 
 
@@ -72,8 +73,8 @@ class BlockOptions:
         check_flag("dropout_tied", self.dropout_tied)
         check_flag("residual", self.residual)
         if self.pooling != "none" and not re.fullmatch(r"(avg|max)_[1-9][0-9]*", str(self.pooling)):
-            raise ValueError(
-                f"pooling={self.pooling!r}: must be none, avg_k or max_k with k steps; set pooling=avg_2, for instance."
+            raise SettingError(
+                "pooling", self.pooling, "must be none, avg_k or max_k with k steps", "set pooling=avg_2, for instance."
             )
 
     @property
@@ -91,11 +92,17 @@ class BlockOptions:
             return ()
         return ("norm_pre", "norm_post") if self.norm_position == "both" else (f"norm_{self.norm_position}",)
 
+    def check_pooled(self, length: int) -> None:
+        """Refuses a sequence that has not one group of the steps that are pooled."""
+        if length < self.pool_size:
+            rule = f"the block gets {length} steps, fewer than it pools"
+            raise SettingError("pooling", self.pooling, rule, "give a longer sequence.")
+
     def check_stepwise(self) -> None:
         """Refuses pooling, which needs several steps at once."""
         if self.pool_size > 1:
-            raise ValueError(
-                f"pooling={self.pooling!r}: a step at a time needs blocks that keep every step; set pooling=none."
+            raise SettingError(
+                "pooling", self.pooling, "a step at a time needs blocks that keep every step", "set pooling=none."
             )
 
     @property
@@ -143,16 +150,20 @@ class NetworkOptions:
     def check_stepwise(self) -> None:
         """Refuses two documents: the second one is not a continuation of the first."""
         if self.documents > 1:
-            raise ValueError(
-                f"documents={self.documents}: a step at a time reads one sequence, and this network compares two; "
-                "call it with whole sequences."
+            raise SettingError(
+                "documents",
+                self.documents,
+                "a step at a time reads one sequence, and this network compares two",
+                "call it with whole sequences.",
             )
 
 
 def mathematics(name: str) -> ModuleType:
     """The module ssm.<name>: Options, initial, recurrence, SSM_NAMES."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or importlib.util.find_spec(f"ssm.{name}") is None:
-        raise ValueError(f"model={name!r}: there is no ssm/{name}.py; use a model that has one, such as s4, dss or s5.")
+        raise SettingError(
+            "model", name, f"there is no ssm/{name}.py", "use a model that has one, such as s4, dss or s5."
+        )
     return importlib.import_module(f"ssm.{name}")
 
 
@@ -172,9 +183,11 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
     if "collapse" in settings:
         check_flag("collapse", settings["collapse"])
         if "readout" in settings:
-            raise ValueError(
-                f"collapse={settings['collapse']}: stands for a readout, and readout={settings['readout']!r} is given; "
-                "give only one of them."
+            raise SettingError(
+                "collapse",
+                settings["collapse"],
+                f"stands for a readout, and readout={settings['readout']!r} is given",
+                "give only one of them.",
             )
         settings["readout"] = "mean" if settings.pop("collapse") else "none"
     own: dict[str, Any] = {"d_model": 64, "n_blocks": 2, "encoder": "linear", "readout": "mean"}
@@ -197,9 +210,11 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
     for index in range(count):
         layers.append(layer_class(**{**layer_settings, "d_model": own["d_model"], "l_max": length}))
         if length < block.pool_size:
-            raise ValueError(
-                f"pooling={block.pooling!r}: block {index + 1} of {count} gets {length} steps, fewer than it pools; "
-                f"lower the pooling or n_blocks, or use sequences of at least {block.pool_size**count} steps."
+            raise SettingError(
+                "pooling",
+                block.pooling,
+                f"block {index + 1} of {count} gets {length} steps, fewer than it pools",
+                f"lower the pooling or n_blocks, or use sequences of at least {block.pool_size**count} steps.",
             )
         length = pooled_length(length, block.pool_size, own["padded"])
     return NetworkOptions(
@@ -221,18 +236,38 @@ def _check_kind(own: Mapping[str, Any]) -> None:
     """Refuses what does not go with padding or with two documents."""
     check_flag("padded", own["padded"])
     if own["padded"] and own["encoder"] != "embedding":
-        raise ValueError(
-            f"padded=True: the end of a sequence shows in its tokens, and encoder={own['encoder']} takes real numbers; "
-            "set encoder=embedding, or padded=false."
+        raise SettingError(
+            "padded",
+            True,
+            f"the end of a sequence shows in its tokens, and encoder={own['encoder']} takes real numbers",
+            "set encoder=embedding, or padded=false.",
         )
     check_whole("documents", own["documents"])
     if own["documents"] > 2:
-        raise ValueError(f"documents={own['documents']}: must be 1, or 2 that are compared; set documents=2.")
+        raise SettingError("documents", own["documents"], "must be 1, or 2 that are compared", "set documents=2.")
     if own["documents"] == 2 and own["readout"] == "none":
-        raise ValueError(
-            "documents=2: the read-outs of two documents are compared, and readout=none gives one for each step; "
-            "set readout=mean (or last, first)."
+        raise SettingError(
+            "documents",
+            2,
+            "the read-outs of two documents are compared, and readout=none gives one for each step",
+            "set readout=mean (or last, first).",
         )
+
+
+def split_settings(settings: Mapping[str, Any], *classes: type, also: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Deals ``settings`` out to dataclasses by field name, in the order of ``classes``.
+
+    Raises ValueError for a setting that no class (nor ``also``) knows, naming the closest one that exists.
+    """
+    names = [[field.name for field in fields(cls)] for cls in classes]
+    known = {name for group in names for name in group} | set(also)
+    for name, value in settings.items():
+        if name not in known:
+            close = nearest(name, sorted(known))
+            fix = f"did you mean {close}?" if close else "leave it out."
+            rule = f"is not a setting of this model ({', '.join(sorted(known))})"
+            raise SettingError(name, value, rule, fix)
+    return [{name: settings[name] for name in group if name in settings} for group in names]
 
 
 def pooled_length(length: int, size: int, padded: bool) -> int:

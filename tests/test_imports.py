@@ -104,7 +104,7 @@ def test_packages_import_one_way(package: str) -> None:
 
 
 def test_ssm_needs_numpy_and_scipy_only() -> None:
-    allowed = {"ssm", "numpy", "scipy"} | sys.stdlib_module_names
+    allowed = {"ssm", "settings", "numpy", "scipy"} | sys.stdlib_module_names
     foreign = [
         f"{path.name} line {line} imports {name}"
         for path in sources("ssm")

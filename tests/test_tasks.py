@@ -56,7 +56,7 @@ from bench.tasks.context import Context
 from bench.tasks.settings import Common
 from bench.tasks.task import Measure, Task, at
 from bench.workers.protocol import Finish, FirstCall, Round
-from ssm.checks import check_whole
+from settings.rules import check_whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from bench.tasks.settings import Common
 from bench.workers.options import length_of, model_options
 from datasets import registry
 from datasets.data import Description
-from ssm.checks import check_choice, check_flag, check_seed, check_whole
+from settings.rules import check_choice, check_flag, check_seed, check_whole
 from ssm.network import NetworkOptions, least_bytes
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

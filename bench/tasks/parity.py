@@ -23,7 +23,7 @@ from bench.tasks.task import Task
 from bench.workers.protocol import Finish, Trace
 from bench.workers.remote import RunEnded
 from settings.progress import VOICE
-from ssm.checks import check_whole
+from settings.rules import check_whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import bench.tasks
 from bench.measure.statistics import summary
 from bench.tasks.settings import Common
 from bench.tasks.task import Measure, Record, Task
-from ssm.checks import check_choice
+from settings.rules import check_choice
 
 
 def names() -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Self
 
 from bench.framework import OptimiserSpec
-from ssm.checks import check_choice, check_number, check_size
+from settings.rules import check_choice, check_number, check_size
 
 Rule = Callable[[str, object], None]
 

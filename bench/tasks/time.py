@@ -20,7 +20,7 @@ from bench.tasks.settings import Common, choices
 from bench.tasks.task import PEAK, Measure, Task, at
 from bench.workers.protocol import Finish, FirstCall, Memory, Refused, Round, Singles, WarmUp
 from settings.progress import LEAST_SECONDS, Counter, duration
-from ssm.checks import check_number, check_whole
+from settings.rules import check_number, check_whole
 
 SHORTEST_ROUND_SECONDS = 0.05  # a round of very short calls holds more of them, so that the clock's grain does not show
 SINGLE_SHARE = 0.25  # of a phase's time budget, for the single waited calls

@@ -17,7 +17,7 @@ from bench.tasks.task import PEAK, Measure, Record, Task, at
 from bench.workers.protocol import Epoch, Finish, Memory, Train
 from bench.workers.schedules import NAMES as SCHEDULES
 from settings.progress import VOICE
-from ssm.checks import check_choice, check_number, check_whole
+from settings.rules import check_choice, check_number, check_whole
 
 
 @dataclass(frozen=True, kw_only=True)
