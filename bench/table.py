@@ -29,7 +29,9 @@ from settings.screen import command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; 0 when the table was made (or is up to date), 1 when not."""
     parser = argparse.ArgumentParser(prog="python -m bench.table", description="Tables from the records of runs.")
-    parser.add_argument("results_dir", nargs="*", default=["results"], help="folders of records (default: results)")
+    parser.add_argument(
+        "results_dir", nargs="*", default=["results"], help="folders of records, or *.sitting.jsonl (default: results)"
+    )
     parser.add_argument("--section", choices=[*SECTIONS, "all"], default="all")
     parser.add_argument("--format", choices=["markdown", "csv"], default="markdown")
     parser.add_argument("--width", type=int, help="of the tables, in columns (default: the terminal's, or 100; 0: any)")

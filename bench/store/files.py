@@ -69,6 +69,24 @@ def read_json(path: Path) -> Any:
         raise RecordError(f"{path}: cannot be read ({error.strerror}); check its name and rights") from error
 
 
+def read_lines(path: Path) -> list[tuple[str, Any]]:
+    """The JSON values of a file of lines, each with its place, 'FILE line N'. Raises RecordError like read_json."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path}: no UTF-8 text ({said(error)}); restore it") from error
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); check its name and rights") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        place = f"{path} line {number}"
+        try:
+            found.append((place, strict_json(line)))
+        except (ValueError, RecursionError) as error:
+            raise RecordError(f"{place}: not whole JSON ({said(error)}); restore the file") from error
+    return found
+
+
 def check_writable(folder: str | Path) -> None:
     """Create `folder` and prove that a record fits into it; raises RecordError otherwise. Leaves no file."""
     folder = Path(folder)

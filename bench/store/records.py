@@ -1,9 +1,10 @@
 """Records of runs and parity certificates: one JSON file each, written whole or not at all, and read back.
 
-results_dir/<id>.json is a record, results_dir/certificates/<id>.json a certificate; results/README.md
-explains every field. Files are strict JSON: NaN and infinities become null, and a record says in `notes`
-where that happened. The files of many processes live side by side: ids carry the second and a random number
-of the system, so no two runs share a name, and writing an id again replaces that run's own file.
+results_dir/<id>.json is a record, results_dir/certificates/<id>.json a certificate, results_dir/*.sitting.jsonl many of
+both, a line each (bench/store/sittings.py makes it); results/README.md explains every field. Files are strict JSON: NaN
+and infinities become null, and a record says in `notes` where that happened. The files of many processes live side by
+side: ids carry the second and a random number of the system, so no two runs share a name, and writing an id again
+replaces that run's own file.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import numpy as np
 
 from bench.measure.variables import compared
 from bench.store import schema
-from bench.store.files import RecordError, read_json, write_text
+from bench.store.files import RecordError, read_json, read_lines, write_text
 from bench.store.files import check_writable as check_writable  # part of what this module offers
 from bench.store.schema import (
     CERTIFICATE,
@@ -37,6 +39,7 @@ from bench.store.schema import (
 from datasets.hidden import is_foreign
 
 CERTIFICATES = "certificates"
+SITTING = ".sitting.jsonl"  # how the name of a file of many ends
 # Where files lie and how the run is watched changes no figure: left out of the hash.
 NOT_HASHED = frozenset({"results_dir", "data_dir", "wandb", "debug", "resume", "certificate"})
 UNFINISHED = "the run did not reach its end"
@@ -159,18 +162,20 @@ def read_record(path: str | Path) -> dict[str, Any]:
 
 
 def read_records(results_dir: str | Path, recursive: bool = False) -> tuple[list[dict[str, Any]], list[str]]:
-    """All records of a folder, oldest first, and a warning naming each file that is not one.
+    """All records of a folder, or of one sitting's file, oldest first, and a warning naming each that is not one.
 
     Certificates, hidden files and W&B's own folder are passed over. Raises RecordError if the folder is
     absent.
     """
     folder = Path(results_dir)
+    if folder.name.endswith(SITTING):
+        return _read_all([], [folder], certificates=False)
     if not folder.is_dir():
         raise RecordError(f"results folder {folder}: no such folder; run something first or name another")
-    paths = sorted(folder.rglob("*.json") if recursive else folder.glob("*.json"))
-    paths = [path for path in paths if _is_record_path(path.relative_to(folder))]
-    records, warnings = _read_all(paths, validate)
-    return sorted(records, key=lambda record: (record["created"], record["id"])), warnings
+    look = folder.rglob if recursive else folder.glob
+    return _read_all(
+        _record_paths(folder, look("*.json")), _record_paths(folder, look(f"*{SITTING}")), certificates=False
+    )
 
 
 def find_done(results_dir: str | Path, wanted: Mapping[str, Any]) -> Path | None:
@@ -183,7 +188,7 @@ def find_done(results_dir: str | Path, wanted: Mapping[str, Any]) -> Path | None
     if not folder.is_dir():
         return None
     names = tuple(wanted["versions"] or ())
-    records, _ = read_records(folder)
+    records, _ = _read_all(_record_paths(folder, folder.glob("*.json")), [], certificates=False)
     for record in reversed(records):
         if record["status"] == "ok" and _circumstances(record, names) == _circumstances(wanted, names):
             return folder / f"{record['id']}.json"
@@ -212,9 +217,9 @@ def read_certificate(results_dir: str | Path, id: str) -> dict[str, Any] | None:
 
 def read_certificates(results_dir: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
     """All certificates of a results folder, oldest first, and a warning for each file that is not one."""
-    paths = [path for path in (Path(results_dir) / CERTIFICATES).glob("*.json") if not is_foreign(path.name)]
-    certificates, warnings = _read_all(sorted(paths), validate_certificate)
-    return sorted(certificates, key=lambda found: (found["created"], found["id"])), warnings
+    folder = Path(results_dir)
+    paths = [path for path in (folder / CERTIFICATES).glob("*.json") if not is_foreign(path.name)]
+    return _read_all(sorted(paths), _record_paths(folder, folder.glob(f"*{SITTING}")), certificates=True)
 
 
 def _group_name(config: Mapping[str, Any], group: str) -> str:
@@ -246,31 +251,60 @@ def _write(document: dict[str, Any], problems: list[str], folder: Path) -> Path:
 
 
 def _read(path: Path, check: Callable[[Any], list[str]]) -> dict[str, Any]:
-    document: dict[str, Any] = upgraded(read_json(path))
-    try:
-        problems = check(document)
-    except RecursionError as error:
-        raise RecordError(f"{path}: its lists or objects lie too deep in each other; restore it") from error
-    if problems:
-        raise RecordError(f"{path}: {'; '.join(problems)}"[:2000])
+    document = _checked(read_json(path), str(path), check)
     if document["id"] != path.stem:
         raise RecordError(f"{path}: its id is {document['id']}; rename the file to {document['id']}.json")
     return document
 
 
-def _read_all(paths: list[Path], check: Callable[[Any], list[str]]) -> tuple[list[dict[str, Any]], list[str]]:
-    found: dict[str, dict[str, Any]] = {}
+def _checked(value: Any, place: str, check: Callable[[Any], list[str]]) -> dict[str, Any]:
+    document: dict[str, Any] = upgraded(value)
+    try:
+        problems = check(document)
+    except RecursionError as error:
+        raise RecordError(f"{place}: its lists or objects lie too deep in each other; restore it") from error
+    if problems:
+        raise RecordError(f"{place}: {'; '.join(problems)}"[:2000])
+    return document
+
+
+Found = tuple[list[dict[str, Any]], list[str]]
+
+
+def _read_all(paths: Sequence[Path], sittings: Sequence[Path], certificates: bool) -> Found:
+    """The records, or the certificates, of files and of sittings, oldest first, and the warnings."""
+    check = validate_certificate if certificates else validate
+    attempts = [(str(path), partial(_read, path, check)) for path in paths]
     warnings: list[str] = []
-    for path in paths:
+    for sitting in sittings:
         try:
-            document = _read(path, check)
+            lines = read_lines(sitting)
+        except RecordError as error:
+            warnings.append(str(error))
+            continue
+        for place, value in lines:
+            if is_certificate(value) == certificates:
+                attempts.append((place, partial(_checked, value, place, check)))
+    found: dict[str, dict[str, Any]] = {}
+    for place, attempt in attempts:
+        try:
+            document = attempt()
         except RecordError as error:
             warnings.append(str(error))
             continue
         if document["id"] in found:
-            warnings.append(f"{path}: a second copy of {document['id']}; read once")
+            warnings.append(f"{place}: a second copy of {document['id']}; read once")
         found[document["id"]] = document
-    return list(found.values()), warnings
+    return sorted(found.values(), key=lambda one: (one["created"], one["id"])), warnings
+
+
+def is_certificate(value: Any) -> bool:
+    """Whether a line of a sitting is a certificate, which says whether it passed; every other line is a record."""
+    return isinstance(value, Mapping) and "passed" in value
+
+
+def _record_paths(folder: Path, paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if _is_record_path(path.relative_to(folder)))
 
 
 def _is_record_path(relative: Path) -> bool:
