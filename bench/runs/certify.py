@@ -9,6 +9,7 @@ from bench.store import certificate
 from bench.tasks import parity
 from bench.tasks.context import Context
 from bench.workers.remote import RunEnded
+from datasets.reasons import said
 from settings.progress import VOICE
 
 Found = tuple[dict[str, Any] | None, str | None]  # a certificate, and what the record should say of it
@@ -36,7 +37,7 @@ def provide(context: Context) -> Found:
         try:
             found = parity.certify(context, settings, recorded=False)
         except RunEnded as error:
-            return None, f"no certificate: {error.status}: {error}"
+            return None, f"no certificate: {error.status}: {said(error)}"
     if found["passed"]:
         return found, None
     if require:

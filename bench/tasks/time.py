@@ -19,6 +19,7 @@ from bench.tasks.context import Context
 from bench.tasks.settings import Common, choices
 from bench.tasks.task import PEAK, Measure, Task, at
 from bench.workers.protocol import Finish, FirstCall, Memory, Refused, Round, Singles, WarmUp
+from datasets.reasons import said
 from settings.progress import LEAST_SECONDS, Counter, duration
 from settings.rules import check_number, check_whole
 
@@ -77,7 +78,7 @@ def measure(worker: Asked, settings: Settings, note: Callable[[str], None], bar:
             with bar.voice.during(f"compiling {phase}"):
                 worker.ask(FirstCall(phase))
         except Refused as error:
-            note(f"{phase} is not measured: {error}")
+            note(f"{phase} is not measured: {said(error)}")
         else:
             # First calls compile, for as long as they like: they are not in the budget.
             compiling += time.perf_counter() - called

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.workers.protocol import MESSAGES, PROTOCOL
+from datasets.reasons import said
 
 _NAME = "@"  # no setting and no field of a record is called so
 
@@ -27,7 +28,7 @@ def decode(line: str | bytes) -> Any:
     try:
         message = json.loads(line, object_hook=_message)
     except (ValueError, TypeError, RecursionError) as error:
-        raise ProtocolError(f"{line[:200]!r}: is no message of protocol {PROTOCOL} ({error})") from error
+        raise ProtocolError(f"{line[:200]!r}: is no message of protocol {PROTOCOL} ({said(error)})") from error
     if type(message) not in MESSAGES.values():
         raise ProtocolError(f"{line[:200]!r}: is no message of protocol {PROTOCOL}")
     return message

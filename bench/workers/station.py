@@ -190,7 +190,7 @@ class _Phase:
         try:
             yield
         except Recompiled as error:
-            raise Recompiled(f"{self.name}: {error}") from error
+            raise Recompiled(f"{self.name}: {said(error)}") from error
 
 
 def _trained(result: dict[str, Any]) -> Trained | None:
