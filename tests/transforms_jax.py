@@ -20,8 +20,7 @@ from jax.flatten_util import ravel_pytree
 STEP = 1e-5
 BOUND = 1e-6
 Values = dict[str, Array]
-# Without them XLA compiles in 40% of the time.
-jit = partial(jax.jit, compiler_options={**QUICK, "xla_cpu_use_fusion_emitters": False})
+jit = partial(jax.jit, compiler_options=QUICK)
 
 
 class Problem:
