@@ -25,7 +25,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 test: $(READY) ## run the whole test suite
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 demo: $(READY) ## 3 models x 2 frameworks, timed and trained on the embedded digits; prints the comparison table
 	$(BIN)/python run.py -m experiment=demo model=s4,dss,s5 framework=torch,jax dataset=digits task=time,train results_dir=results/demo

@@ -178,9 +178,12 @@ class Side:
         return lambda x: np.asarray(compiled(state, jnp.asarray(x)))
 
     def loss_and_gradients(
-        self, options: NetworkOptions, x: np.ndarray, targets: np.ndarray, precision: str
+        self, options: NetworkOptions, x: np.ndarray, targets: np.ndarray, precision: str, quick: bool = True
     ) -> dict[str, np.ndarray]:
-        """Everything that the frameworks must agree on, by name: block outputs, logits, loss, gradients, statistics."""
+        """Everything that the frameworks must agree on, by name: block outputs, logits, loss, gradients, statistics.
+
+        quick: XLA's program is the one that compiles soonest, not the one of runs.
+        """
         values = initial(options, 3)
         if self.name == "torch":
             model = models_torch.network.model_class(options.name).from_options(options, values, self.dtype(precision))
@@ -208,8 +211,9 @@ class Side:
             return -picked.mean(), (outputs, logits, nnx.state(model, nnx.BatchStat))
 
         x_in = jnp.asarray(x, x.dtype if x.dtype.kind == "i" else self.dtype(precision))
-        quick = QUICK if precision == "fp64" else None
-        result = jax.jit(jax.value_and_grad(objective, has_aux=True), compiler_options=quick)(params, rest, x_in)
+        options_of_xla = QUICK if quick else None
+        run = jax.jit(jax.value_and_grad(objective, has_aux=True), compiler_options=options_of_xla)
+        result = run(params, rest, x_in)
         (loss, (outputs, logits, statistics)), gradients = result
         seen = {f"gradient.{'.'.join(map(str, path))}": v[...] for path, v in nnx.to_flat_state(gradients)}
         seen |= {f"statistic.{'.'.join(map(str, path))}": v[...] for path, v in nnx.to_flat_state(statistics)}

@@ -5,6 +5,7 @@ Sizes are tiny; what a model learns is tested elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -313,9 +314,10 @@ def training(parent: subprocess.Popen[str]) -> psutil.Process:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert parent.poll() is None, parent.communicate()
-        for worker in psutil.Process(parent.pid).children():
-            if "--worker" in worker.cmdline() and worker.cpu_times().user > 6.5:
-                return worker
+        for child in psutil.Process(parent.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that was asked about the machine, and has ended
+                if "--worker" in child.cmdline() and child.cpu_times().user > 6.5:
+                    return child
         time.sleep(0.1)
     raise AssertionError("the worker did not start to train")
 
