@@ -23,7 +23,7 @@ from ssm.network import initial
 CASES = [(model, {**settings, "n_blocks": 1}) for model, settings in LAYERS]
 CASES += [(model, settings) for model, settings in itertools.product(("s4", "dss", "s5"), NETWORKS) if settings]
 CASES += PAIRS  # padded sequences: tests/test_padding.py
-# In float32, compiled as runs compile it: each algorithm of each model, both ways, and what is around a layer, with S5's.
+# In float32, compiled as runs compile it: each algorithm of each model, both ways; what is around a layer, with S5.
 AS_RUN = list(
     {(m, s.get("algorithm"), s.get("bidirectional")): (m, s) for m, s in reversed(CASES[: len(LAYERS)])}.values()
 )
