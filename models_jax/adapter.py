@@ -22,7 +22,7 @@ from flax import nnx
 
 from bench.framework import ModelSpec, OptimiserSpec
 from models_jax import functional
-from models_jax.network import model_class
+from models_jax.network import SequenceModel
 
 Pair = tuple[jax.Array, jax.Array]
 PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
@@ -95,9 +95,9 @@ class Adapter:
 
     def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> Trainer:
         dtype = jnp.float64 if self.precision == "fp64" else jnp.float32
-        extra = {"compute_dtype": jnp.bfloat16} if self.precision == "bf16" else {}
+        compute = jnp.bfloat16 if self.precision == "bf16" else None
         with jax.default_device(self.jax_device):
-            network = model_class(model.name).from_options(model.options, model.values, dtype, **extra)
+            network = SequenceModel(model.options, model.values, dtype, compute)
             return Trainer(network, model, optimiser, seed, dtype, self.jax_device)
 
     def is_out_of_memory(self, error: BaseException) -> bool:

@@ -17,7 +17,7 @@ from torch._dynamo.utils import counters  # the first optimiser imports it too: 
 
 from bench.framework import ModelSpec, OptimiserSpec
 from models_torch import functional
-from models_torch.network import model_class
+from models_torch.network import SequenceModel
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
@@ -77,8 +77,8 @@ class Adapter:
 
     def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> Trainer:
         dtype = torch.float64 if self.precision == "fp64" else torch.float32
-        extra = {"compute_dtype": torch.bfloat16} if self.precision == "bf16" else {}
-        network = model_class(model.name).from_options(model.options, model.values, dtype, **extra)
+        compute = torch.bfloat16 if self.precision == "bf16" else None
+        network = SequenceModel(model.options, model.values, dtype, compute)
         return Trainer(network.to(self.torch_device), model, optimiser, seed, dtype, self.compile == "default")
 
     def is_out_of_memory(self, error: BaseException) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class Options:
     tied: one Lambda for all channels, or one a channel. eps keeps the softmax's reciprocal finite at the poles of its
     normaliser: 1 / x is taken as conj(x) / (|x|^2 + eps). algorithm: see ssm.algorithms; auto is fft.
     """
+
+    model: ClassVar[str] = "dss"
 
     d_model: int
     n: int = 64

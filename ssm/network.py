@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import Any
 
@@ -136,17 +136,6 @@ class NetworkOptions:
         """Length at each block's input."""
         return tuple(layer.l_max for layer in self.layers)
 
-    def block_settings(self) -> dict[str, Any]:
-        """The flat settings of a block and its layer, without the sizes."""
-        layer = {key: value for key, value in asdict(self.layers[0]).items() if key not in ("d_model", "n", "l_max")}
-        return asdict(self.block) | layer
-
-    def settings(self) -> dict[str, Any]:
-        """The flat settings that ``network_options`` was given, every default filled in."""
-        sizes = {"d_model": self.d_model, "n_blocks": len(self.layers), "n": self.layers[0].n}
-        kind = {"encoder": self.encoder, "readout": self.readout, "padded": self.padded, "documents": self.documents}
-        return {**sizes, **kind, **self.block_settings()}
-
     def check_stepwise(self) -> None:
         """Refuses two documents: the second one is not a continuation of the first."""
         if self.documents > 1:
@@ -194,7 +183,7 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
     own |= {"padded": False, "documents": 1}
     rest = {key: value for key, value in settings.items() if key not in (*own, "name")}
     own.update({key: settings[key] for key in own if key in settings})
-    block_settings, layer_settings = split_settings(rest, BlockOptions, layer_class, also=own)
+    block_settings, layer_settings = _dealt(rest, BlockOptions, layer_class, also=own)
     for key, value in (
         ("d_input", d_input),
         ("d_output", d_output),
@@ -254,10 +243,24 @@ def _check_kind(own: Mapping[str, Any]) -> None:
         )
 
 
-def split_settings(settings: Mapping[str, Any], *classes: type, also: Collection[str] = ()) -> list[dict[str, Any]]:
+def layer_options(model: str, settings: Mapping[str, Any]) -> Any:
+    """Checks a layer's flat settings, sizes included -> ssm.<model>.Options."""
+    options = mathematics(model).Options
+    (own,) = _dealt(settings, options)
+    return options(**own)
+
+
+def block_options(model: str, settings: Mapping[str, Any]) -> tuple[BlockOptions, Any]:
+    """Checks a block's flat settings, its layer's and the sizes included -> its options and its layer's."""
+    options = mathematics(model).Options
+    own, of_layer = _dealt(settings, BlockOptions, options)
+    return BlockOptions(**own), options(**of_layer)
+
+
+def _dealt(settings: Mapping[str, Any], *classes: type, also: Collection[str] = ()) -> list[dict[str, Any]]:
     """Deals ``settings`` out to dataclasses by field name, in the order of ``classes``.
 
-    Raises ValueError for a setting that no class (nor ``also``) knows, naming the closest one that exists.
+    SettingError for a setting that no class (nor ``also``) knows, naming the closest one that exists.
     """
     names = [[field.name for field in fields(cls)] for cls in classes]
     known = {name for group in names for name in group} | set(also)
@@ -284,10 +287,10 @@ def dense_values(rng: np.random.Generator, d_in: int, d_out: int) -> dict[str, n
     return {"weight": rng.uniform(-bound, bound, (d_out, d_in)), "bias": rng.uniform(-bound, bound, d_out)}
 
 
-def block_values(block: BlockOptions, layer: Any, model: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def block_values(block: BlockOptions, layer: Any, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Initial parameters of one block by dotted name; batch norm's running statistics are among them."""
     h = layer.d_model
-    values = {f"layer.{key}": value for key, value in mathematics(model).initial(layer, rng).items()}
+    values = {f"layer.{key}": value for key, value in mathematics(layer.model).initial(layer, rng).items()}
     for name in block.dense_names:
         values |= {f"{name}.{key}": value for key, value in dense_values(rng, h, h).items()}
     for name in block.norm_names:
@@ -311,7 +314,7 @@ def initial(options: NetworkOptions, seed: int) -> dict[str, np.ndarray]:
     else:
         values = {f"encoder.{key}": value for key, value in dense_values(stream(0), options.d_input, h).items()}
     for index, layer in enumerate(options.layers):
-        drawn = block_values(options.block, layer, options.name, stream(2 + index))
+        drawn = block_values(options.block, layer, stream(2 + index))
         values |= {f"blocks.{index}.{key}": value for key, value in drawn.items()}
     if options.documents > 1:
         head = dense_values(stream(HEAD_STREAM), 4 * h, h)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,6 +43,8 @@ class Options:
     -exp(Lambda_re), or Lambda_re clipped at -1e-4. algorithm: see ssm.algorithms; auto is fft. dt is drawn
     log-uniformly in [dt_min, dt_max], one a channel.
     """
+
+    model: ClassVar[str] = "s4"
 
     d_model: int
     n: int = 64

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -37,6 +38,8 @@ class Options:
     another sampling rate). bidirectional: a second C reads the states scanned backwards. algorithm: see
     ssm.algorithms; auto is scan.
     """
+
+    model: ClassVar[str] = "s5"
 
     d_model: int
     n: int = 64

@@ -175,9 +175,7 @@ def test_refusals(settings, message):
         network_options("s4", 3, 10, 32, settings)
 
 
-def test_settings_round_trip_and_groups_of_what_is_left():
+def test_groups_of_what_is_left():
     options = small_network("s4", {"documents": 2, "pooling": "avg_2", **TOKENS})
     assert options.lengths == (29, 15)  # a rest is a group: unpadded, it is dropped
     assert small_network("s4", {"pooling": "avg_2"}).lengths == (29, 14)
-    again = network_options("s4", options.d_input, options.d_output, options.l_max, options.settings())
-    assert again == options

@@ -46,9 +46,9 @@ def test_a_pair_is_two_documents_and_a_head(side):
 @pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
 def test_a_pair_has_no_step_form(side):
     options = small_network("s5", {"documents": 2, **TOKENS})
-    model_class = importlib.import_module(f"models_{side.name}.network").model_class("s5")
+    network = importlib.import_module(f"models_{side.name}.network")
     with pytest.raises(ValueError, match=r"documents=2: a step at a time reads one sequence.*whole sequences"):
-        model_class.from_options(options, initial(options, 0), side.dtype("fp64")).discretised()
+        network.SequenceModel(options, initial(options, 0), side.dtype("fp64")).discretised()
 
 
 @pytest.mark.parametrize("framework,compile", [("torch", "none"), ("jax", "default")])
