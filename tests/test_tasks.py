@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import yaml
-from commands import CONF, EAGER, ROOT, TINY, composed
+from commands import CONF, EAGER, TINY, composed
 from test_run import record_of
+from trees import ran, tree_with
 
 from bench.runs.choices import choices
 from bench.store import records
@@ -94,22 +90,8 @@ calls: 3
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     """The tree with one task more: one file and one YAML, and no other edit."""
-    folder = tmp_path_factory.mktemp("tree")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        if name.endswith((".py", ".yaml", ".toml")) and not name.startswith(("tests/", "results/")):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-    (folder / "bench" / "tasks" / "drift.py").write_text(TASK)
-    (folder / "conf" / "task" / "drift.yaml").write_text(YAML)
-    return folder
-
-
-def ran(tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run(
-        [sys.executable, *words], cwd=tree, env=variables, capture_output=True, text=True, timeout=240
-    )
+    files = {"bench/tasks/drift.py": TASK, "conf/task/drift.yaml": YAML}
+    return tree_with(tmp_path_factory.mktemp("tree"), files)
 
 
 @pytest.fixture(scope="module")
