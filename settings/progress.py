@@ -50,7 +50,6 @@ class Voice:
 
     def __init__(self, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic) -> None:
         self._own, self.now = stream, now
-        self.number = ""  # of a job in its sweep, '3/12'
         self.title = ""  # what each line begins with: '3/12 s4 torch digits train'
         self._lock = threading.Lock()
         self._said = self._began = now()

@@ -24,7 +24,7 @@ from datasets.data import Description
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
-TINY = ["model.d_model=8", "model.n=8", "model.n_blocks=1", "hardware=cpu"]
+TINY = ["model.d_model=8", "model.n=8", "model.n_blocks=1", "hardware=cpu", "lease=false"]  # tests run side by side
 EAGER = ["framework=torch", "framework.compile=none"]  # torch.compile takes longer than these runs
 
 WORKER = [sys.executable, str(ROOT / "run.py"), "--worker"]
@@ -73,7 +73,7 @@ def tiny_run(folder: Path, *words: str, device: str = "cpu", worker: Sequence[st
     checked = replace(check(config), device=device, threads=1)
     machine = {"cpu": "any", "cores": 1, "logical_cores": 1, "gpu": None}
     record = records.new_record(config, machine=machine, device=device, threads=1)
-    return Run(config, checked, ROOT, record, title(config), worker)
+    return Run(config, checked, ROOT, record, title(config), command=worker)
 
 
 def status_of(run: Run) -> str:
@@ -87,3 +87,15 @@ def described(settings: dict[str, Any], data_dir: Path) -> Description:
     description = registry.describe(settings)
     counts = description.counts or {"train": 10_000, "validation": 1_000, "test": 1_000}
     return replace(description, counts=counts)
+
+
+def left_by_refusals(folder: Path) -> list[Path]:
+    """What lies in the folder beside the records of refused jobs, which are taken away."""
+    if (results := folder / "results").is_dir():
+        found, damaged = records.read_records(results)
+        assert damaged == []
+        for record in found:
+            assert record["status"] == "refused"
+            (results / f"{record['id']}.json").unlink()
+        results.rmdir()
+    return list(folder.iterdir())

@@ -347,7 +347,7 @@ def test_jax_takes_numpy(model):
 
 def test_float64_without_x64_is_refused_and_numpy_float64_is_taken(settings_as_before):
     jax.config.update("jax_enable_x64", False)
-    with pytest.raises(ValueError, match=r"dtype=float64.*jax_enable_x64"):
+    with pytest.raises(ValueError, match=r"dtype='float64'.*jax_enable_x64"):
         models_jax.S5Layer(3, 4, 9, dtype=jnp.float64)
     with pytest.raises(ValueError, match=r"compute_dtype=float64.*jax_enable_x64"):
         models_jax.S5Block(4, 4, 9, compute_dtype="float64")

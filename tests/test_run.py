@@ -19,7 +19,6 @@ from pathlib import Path
 import psutil
 import pytest
 from commands import CONF, EAGER, NUMPY_WORKER, TINY, WORKER, composed, joined, run, start, status_of, tiny_run
-from omegaconf import OmegaConf
 
 from bench.runs import job
 from bench.runs import run as runs
@@ -243,23 +242,23 @@ def test_a_record_that_cannot_be_written_is_a_failed_run_and_no_refusal(tmp_path
     session = Session(["-m"])
     session.sweep = True
     for seed in range(2):  # the first one does not stop the sweep
-        session.job(OmegaConf.create(composed(*TINY, f"results_dir={tmp_path}", "certificate=skip", f"seed={seed}")))
+        session._tell(job.job(composed(*TINY, f"results_dir={tmp_path}", "certificate=skip", f"seed={seed}")))
     assert [outcome.status for outcome in session.outcomes] == ["failed", "failed"]
     assert session.run_ended() == 1
-    assert capsys.readouterr().out.count("the disk is full") == 4  # as each ends, and in the closing lines
+    assert "".join(capsys.readouterr()).count("the disk is full") == 4  # as each ends, and in the closing lines
 
 
 def test_ctrl_c_stops_a_sweep_also_when_the_run_had_just_ended_well(tmp_path, monkeypatch):
     session = Session(["-m"])
 
-    def ended_well(config, root):
+    def ended_well(config):
         with pytest.raises(KeyboardInterrupt):
             session.interrupt(signal.SIGINT, None)
         return Outcome("s4 torch digits train", "ok", None, None)
 
-    monkeypatch.setattr(job, "launch", ended_well)
+    monkeypatch.setattr(job, "_launched", ended_well)
     with pytest.raises(KeyboardInterrupt):
-        session.job(OmegaConf.create(composed(*TINY)))
+        session._tell(job.job(composed(*TINY)))
     assert session.run_ended() == 130
 
 

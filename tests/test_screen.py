@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import composed
-from omegaconf import OmegaConf
 from test_table import record
 
 from bench.runs import job
@@ -237,15 +235,20 @@ def test_text_is_read_and_written_in_a_stated_encoding(path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise")
 def test_a_sweep_whose_reader_is_gone_ends_with_the_job_and_its_record(monkeypatch, tmp_path):
-    """Hydra keeps an Exception until all jobs have run; in the pipe of another process nobody would read them."""
-    outcome = Outcome("s4 torch digits train", "ok", None, tmp_path / "record.json")
-    monkeypatch.setattr(job, "launch", lambda config, root: outcome)
+    """The other jobs would run for nobody."""
+    ran = []
+
+    def ending_well(config):
+        ran.append(config["seed"])
+        return Outcome("s4 torch digits train", "ok", None, tmp_path / "record.json")
+
+    monkeypatch.setattr(job, "_launched", ending_well)
+    monkeypatch.chdir(tmp_path)
     read, write = os.pipe()
     os.close(read)
     with open(write, "w", encoding="utf-8", buffering=1) as gone:
         monkeypatch.setattr(sys, "stdout", gone)
-        with pytest.raises(SystemExit) as end:
-            Session(["-m"]).job(OmegaConf.create(composed()))
+        status = screen.command(Session(["-m", "seed=0,1,2"]).run)
         monkeypatch.undo()
         os.dup2(os.open(os.devnull, os.O_WRONLY), write)  # what is left in the buffer
-    assert end.value.code == screen.CLOSED
+    assert (status, ran) == (screen.CLOSED, [0])

@@ -27,6 +27,7 @@ from bench.tasks.settings import Common
 from bench.workers.options import length_of, model_options
 from datasets import registry
 from datasets.data import Description
+from settings.errors import SettingError
 from settings.rules import check_choice, check_flag, check_seed, check_whole
 from ssm.network import NetworkOptions, least_bytes
 
@@ -119,6 +120,8 @@ def _check_root(config: Mapping[str, Any]) -> None:
         "certificate": partial(check_choice, choices=CERTIFICATES),
         "resume": check_flag,
         "debug": check_flag,
+        "lease": check_flag,
+        "sweep": _optional(_sweep),
         "wandb": check_group,
     }
     _apply("", config, rules)
@@ -184,6 +187,16 @@ def _apply(prefix: str, settings: Mapping[str, Any], rules: Mapping[str, Rule]) 
 
 def _optional(rule: Rule) -> Rule:
     return lambda name, value: None if value is None else rule(name, value)
+
+
+def _sweep(name: str, value: object) -> None:
+    known = {"id": _text, "number": check_whole, "count": check_whole}
+    if not isinstance(value, Mapping) or value.keys() != known.keys():
+        raise SettingError(
+            name, value, "says which job of which sweep this is, and the command says it", "leave it out."
+        )
+    for part, rule in known.items():
+        rule(f"{name}.{part}", value[part])
 
 
 def _text(name: str, value: object) -> None:

@@ -1,35 +1,22 @@
-"""The command's words as Hydra reads them, wherever they stand, and the jobs of a sweep.
-
-A sweep is Hydra's: its grammar, its basic launcher, its folders. Three things are done otherwise than by Hydra's basic
-sweeper: a job that cannot be composed does not stop the others, no multirun.yaml is left behind, and glob(...) finds
-choices only, not the parts of others (conf/model/_network.yaml).
-"""
+"""The command's words as Hydra reads them, wherever they stand. The jobs of a sweep: bench/runs/sweep.py."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from hydra import version
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher, BasicLauncherConf
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeperConf
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
-from hydra.core.utils import JobStatus
 from hydra.errors import HydraException
-from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.runs.choices import nearest
@@ -41,14 +28,6 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 MOST_JOBS = 100_000  # of a sweep, which are listed before the first one runs
 PRIMARY = DEFAULTS  # conf/config.yaml
 VERSION_BASE = "1.3"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job of a sweep: its overrides, and those of them that tell it apart from the others."""
-
-    overrides: list[str]
-    label: str
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -118,7 +97,7 @@ def is_sweep(hydra: Hydra, name: str, args: argparse.Namespace) -> bool:
     """
     if args.multirun:
         return True
-    config = _composed(hydra, name, list(args.overrides), validate_sweep_overrides=False)
+    config = composed_by(hydra, name, list(args.overrides), validate_sweep_overrides=False)
     if config.hydra.mode == RunMode.MULTIRUN:
         return True
     folder = str(config.hydra.run.dir)
@@ -131,7 +110,7 @@ def is_sweep(hydra: Hydra, name: str, args: argparse.Namespace) -> bool:
     return False
 
 
-def _composed(hydra: Hydra, name: str, overrides: list[str], **options: bool) -> DictConfig:
+def composed_by(hydra: Hydra, name: str, overrides: list[str], **options: bool) -> DictConfig:
     """The configuration of a run or, without the settings that it tries, of a sweep. Raises REFUSALS, or ValueError for
     a primary configuration that is not this project's.
     """
@@ -159,91 +138,3 @@ def as_refusal(error: Exception) -> Exception:
             f"hydra.sweep.dir: {error.filename} cannot be made ({error.strerror}); choose another folder."
         )
     return HydraException(f"Hydra cannot compose these words: {type(error).__name__}: {error}; leave out one by one.")
-
-
-class Sweep:
-    """The jobs of a sweep. ValueError where there is none, or where other plugins would run them."""
-
-    def __init__(self, hydra: Hydra, name: str, overrides: Sequence[str]) -> None:
-        self.hydra, self.name = hydra, name
-        parsed = OverridesParser.create().parse_overrides([*overrides, "hydra.mode=MULTIRUN"])
-        self.own = [str(override.input_line) for override in parsed if override.is_hydra_override()]
-        try:
-            self.master = _composed(hydra, name, [str(override.input_line) for override in parsed])
-        except REFUSALS:  # a setting that some of the jobs have, perhaps: each of them is told of its own
-            self.master = _composed(hydra, name, list(self.own))
-        for part, known in (("sweeper", BasicSweeperConf), ("launcher", BasicLauncherConf)):
-            target = OmegaConf.select(self.master, f"hydra.{part}._target_")
-            if target != known._target_:
-                raise ValueError(
-                    f"hydra/{part}={target}: the jobs are run here, one after the other, so that no run disturbs "
-                    f"another's clock; leave it at hydra/{part}=basic."
-                )
-        params = OmegaConf.to_container(self.master.hydra.sweeper.params or OmegaConf.create({}), resolve=True)
-        assert isinstance(params, dict)
-        given = OverridesParser.create().parse_overrides([f"{key!s}={value}" for key, value in params.items()])
-        self.jobs = self._jobs([*given, *(override for override in parsed if not override.is_hydra_override())])
-
-    def launch(self, task: TaskFunction) -> Iterator[tuple[Job, Exception | None]]:
-        """Runs each job; with it, the exception that its composition or `task` raised."""
-        callbacks = Callbacks(self.master)
-        callbacks.on_multirun_start(config=self.master, config_name=self.name)
-        context = HydraContext(config_loader=self.hydra.config_loader, callbacks=callbacks)
-        launcher = BasicLauncher()
-        launcher.setup(hydra_context=context, task_function=task, config=self.master)
-        for number, job in enumerate(self.jobs):
-            try:
-                (done,) = launcher.launch([job.overrides], initial_job_idx=number)
-                error = None if done.status == JobStatus.COMPLETED else done._return_value  # its property would raise
-            except Exception as other:  # noqa: BLE001 - this job's end, not that of the sweep
-                error = as_refusal(other)
-            yield job, error
-        callbacks.on_multirun_end(config=self.master, config_name=self.name)
-
-    def show(self, args: argparse.Namespace) -> Iterator[tuple[Job, Exception | None]]:
-        """Prints what --cfg asks for, a YAML document a job."""
-        for number, job in enumerate(self.jobs):
-            print(f"{'---' if number else ''}\n# {job.label}".lstrip("\n"))
-            words = [*self.own, *job.overrides]
-            try:
-                self.hydra.show_cfg(self.name, words, args.cfg, args.package, args.resolve)
-            except Exception as error:  # noqa: BLE001 - the other jobs are shown
-                yield job, as_refusal(error)
-            else:
-                yield job, None
-
-    def _jobs(self, overrides: Sequence[Override]) -> list[Job]:
-        """Every combination of the values, in Hydra's order; a later word for the same setting replaces an earlier."""
-        values: dict[str, list[str]] = {}
-        swept: set[str] = set()
-        for override in overrides:
-            name, word = override.get_key_element(), str(override.input_line)
-            values[name] = self._values(override)
-            swept -= {name}
-            swept |= {name} if override.is_sweep_override() else set()
-            if not values[name]:
-                raise ValueError(f"{word}: gives no value, so that the sweep has no job; give at least one.")
-        if math.prod(map(len, values.values())) > MOST_JOBS:
-            raise ValueError(f"-m: more than {MOST_JOBS} jobs; give fewer values, or split the sweep.")
-        jobs = []
-        for chosen in itertools.product(*values.values()):
-            telling = [word for name, word in zip(values, chosen, strict=True) if name in swept]
-            jobs.append(Job(list(chosen), " ".join(telling or chosen) or "all defaults"))
-        return jobs
-
-    def _values(self, override: Override) -> list[str]:
-        """The words that a sweep over one setting stands for; the word itself where it is none."""
-        word, name = str(override.input_line), override.get_key_element()
-        if not override.is_sweep_override():
-            return [word]
-        if not override.is_discrete_sweep():
-            raise ValueError(f"{word}: has no single values that could be tried; use range(...) or choice(...).")
-        if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
-            found: Any = override.value()
-            names = self.hydra.config_loader.get_group_options(override.key_or_group)
-            parts = any(pattern.startswith("_") for pattern in found.include)
-            return [f"{name}={choice}" for choice in found.filter(names) if parts or not choice.startswith("_")]
-        several = [f"{name}={value}" for value in itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1)]
-        if len(several) > MOST_JOBS:
-            raise ValueError(f"{word}: more than {MOST_JOBS} jobs; give fewer values, or split the sweep.")
-        return several

@@ -21,6 +21,7 @@ from bench.runs import certify
 from bench.runs.check import Checked
 from bench.runs.choices import choices
 from bench.runs.interrupts import held_back
+from bench.runs.leases import Lease
 from bench.runs.plan import plan
 from bench.runs.tracking import Tracker
 from bench.store import certificate
@@ -46,7 +47,8 @@ def worker_command(tree: Path, interpreter: str = sys.executable) -> list[str]:
 class Run:
     """One configuration on its way; the record is filled as it goes.
 
-    title: what lines of progress begin with. command: starts a worker; None: this tree's.
+    title: what lines of progress begin with. held: the cores that it may use; None: all. command: starts a worker;
+    None: this tree's.
     """
 
     def __init__(
@@ -56,10 +58,11 @@ class Run:
         root: Path,
         record: dict[str, Any],
         title: str,
+        held: Lease | None = None,
         command: Sequence[str] | None = None,
     ) -> None:
         self.config, self.checked, self.root, self.record = config, checked, root, record
-        self.title = title
+        self.title, self.held = title, held or Lease(())
         self.command = worker_command(root) if command is None else command
         self.folder = Path(config["results_dir"]).resolve()
         self.frameworks = self._frameworks()
@@ -198,7 +201,9 @@ class Run:
         cache = self.config["compile_cache"]
         variables = environment(build.threads, build.device, build.precision, os.environ, cache)
         self.started = True
-        worker = self.crew.start(self.command, variables, build.framework, on_notice)
+        worker = self.crew.start(
+            self.command, variables, build.framework, on_notice, cores=self.held.cores, files=self.held.files
+        )
         if recorded:
             self.recorded = worker
         worker.send(build)

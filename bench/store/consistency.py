@@ -63,16 +63,23 @@ def _ending(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _copies(record: Mapping[str, Any]) -> Iterator[str]:
-    """What a record copies from its configuration, and what tables read of that."""
-    config = record["config"]
+    """What a record copies from its configuration, and what tables read of that.
+
+    A refused configuration may hold anything; the record then copies what is right, and has null for the rest.
+    """
+    config, refused = record["config"], record["status"] == "refused"
     for group in GROUPS:
         section = config.get(group)
         own = section.get("name") if isinstance(section, Mapping) else section
+        if refused and record[group] is None:
+            continue
         if not isinstance(section, Mapping) or own != record[group]:
             yield f"{group}: {record[group]!r}, but config.{group} is {_short(own)}"
     for name in ("precision", "seed"):
-        if config.get(name) != record[name]:
+        if config.get(name) != record[name] and not (refused and record[name] is None):
             yield f"{name}: {record[name]!r}, but config.{name} is {_short(config.get(name))}"
+    if refused:
+        return
     task = config.get("task")
     for name in ("batch_size", "length") if isinstance(task, Mapping) else ():
         if task.get(name) is not None and not is_whole(task[name], 1):

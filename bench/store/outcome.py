@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. status: a record's status, refused (there is no record) or skipped (done before)."""
+    """How a run ended. status: a record's status, or skipped (done before)."""
 
     label: str
     status: str

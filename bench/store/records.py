@@ -41,7 +41,7 @@ from datasets.hidden import is_foreign
 CERTIFICATES = "certificates"
 SITTING = ".sitting.jsonl"  # how the name of a file of many ends
 # Where files lie and how the run is watched changes no figure: left out of the hash.
-NOT_HASHED = frozenset({"results_dir", "data_dir", "wandb", "debug", "resume", "certificate"})
+NOT_HASHED = frozenset({"results_dir", "data_dir", "wandb", "debug", "resume", "certificate", "sweep", "lease"})
 UNFINISHED = "the run did not reach its end"
 
 
@@ -120,6 +120,27 @@ def new_record(
         "notes": [],
     }
     return filled(plain(known), RECORD)
+
+
+def refused_record(config: Mapping[str, Any], message: str) -> dict[str, Any]:
+    """A record of a configuration that was not run, with the reason; null where what it copies cannot be."""
+    config = plain(config)
+    groups = {name: _name_of(config.get(name)) for name in ("model", "framework", "dataset", "task")}
+    copies = {**groups, **{name: config.get(name) for name in ("precision", "seed")}}
+    kept = {name: value for name, value in copies.items() if value is not None and RECORD[name](value) is None}
+    now = datetime.now(UTC)
+    known: dict[str, Any] = {
+        "schema": SCHEMA,
+        "id": new_id(*(str(kept.get(name, "unknown")) for name in groups), now=now),
+        "created": now.isoformat(timespec="seconds"),
+        "status": "refused",
+        "message": message,
+        **kept,
+        "config": config,
+        "config_hash": config_hash(config),
+        "notes": [],
+    }
+    return filled(known, RECORD)
 
 
 def set_status(record: dict[str, Any], status: str, message: str | None = None) -> None:
@@ -223,11 +244,14 @@ def read_certificates(results_dir: str | Path) -> tuple[list[dict[str, Any]], li
 
 
 def _group_name(config: Mapping[str, Any], group: str) -> str:
-    section = config.get(group)
-    name = section.get("name") if isinstance(section, Mapping) else None
+    name = _name_of(config.get(group))
     if not isinstance(name, str):
-        raise RecordError(f"config.{group}: {section!r} has no name; every group file states `name:`")
+        raise RecordError(f"config.{group}: {config.get(group)!r} has no name; every group file states `name:`")
     return name
+
+
+def _name_of(section: Any) -> Any:
+    return section.get("name") if isinstance(section, Mapping) else None
 
 
 def _finite(value: Any, path: str, where: list[str]) -> Any:

@@ -14,7 +14,7 @@ from bench.store import consistency, kinds
 from bench.store.kinds import SAFE_NAME as SAFE_NAME  # part of what this module offers
 
 SCHEMA = 2
-STATUSES = ("ok", "out_of_memory", "diverged", "interrupted", "failed")
+STATUSES = ("ok", "out_of_memory", "diverged", "interrupted", "failed", "refused")
 PHASES = ("train_step", "forward", "recurrent_step")
 PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
 DEVICES = ("cpu", "gpu")
@@ -135,6 +135,7 @@ ALWAYS = (
     *("schema", "id", "created", "status", "task", "model", "framework", "dataset", "precision", "seed"),
     *("config", "config_hash", "notes"),
 )  # these are never null
+COPIED = ("task", "model", "framework", "dataset", "precision", "seed")  # from config; of a refused one, what can be
 
 _ERROR: Section = {"error": kinds.amount, "bound": kinds.bound, "worst": kinds.name}
 CERTIFICATE: Section = {
@@ -180,7 +181,8 @@ def validate(record: Any) -> list[str]:
     if not isinstance(record, Mapping):
         return _document(record, RECORD, ALWAYS)
     shared = {name: value for name, value in record.items() if name != OWN}
-    problems = _document(shared, RECORD, ALWAYS)
+    refused = record.get("status") == "refused"
+    problems = _document(shared, RECORD, tuple(name for name in ALWAYS if not (refused and name in COPIED)))
     if OWN in record and not isinstance(record[OWN], Mapping):
         problems.append(f"{OWN}: an object was expected, not {record[OWN]!r}"[:300])
     return problems or consistency.of_record(shared)

@@ -50,7 +50,8 @@ def _unsaid(settings: Any, sequences: int) -> str:
 class Task:
     """settings: made of the task's YAML group, and checks itself. run: fills the record, through the context.
 
-    certified: whether its figures want a certificate that the frameworks agree. looking: names of settings that say how
+    certified: whether its figures want a certificate that the frameworks agree. exclusive: whether it clocks, and so
+    wants the machine for itself. looking: names of settings that say how
     long and how often it looks, and not at what. sections: of its own in a record, below `own`, with their checks.
     work: from its settings and the number of training sequences to how much there is to do, in a few words.
     """
@@ -59,6 +60,7 @@ class Task:
     run: Callable[[Context], None]
     measures: Sequence[Measure] = ()
     certified: bool = False
+    exclusive: bool = False
     looking: frozenset[str] = frozenset()
     sections: Section = field(default_factory=dict)
     work: Callable[[Any, int], str] = _unsaid

@@ -152,4 +152,4 @@ MEASURES = (
     ),
 )
 LOOKING = frozenset({"budget_seconds", "phases", "rounds", "single_steps", "steps", "warmup"})
-TASK = Task(Settings, run, MEASURES, certified=True, looking=LOOKING, work=_work)
+TASK = Task(Settings, run, MEASURES, certified=True, exclusive=True, looking=LOOKING, work=_work)

@@ -43,7 +43,7 @@ def cells(records: Iterable[Record], section: str) -> pd.DataFrame:
     measures = tasks.measures(section)
     groups: dict[str, dict[str, dict[str, list[Record]]]] = {}
     for record in sorted(records, key=lambda record: (record["created"], record["id"])):
-        if record["task"] == section and record["framework"] in FRAMEWORKS:
+        if record["task"] == section and record["framework"] in FRAMEWORKS and record["status"] != "refused":
             variants = groups.setdefault(_cell_key(record), {}).setdefault(record["framework"], {})
             variants.setdefault(record["config_hash"], []).append(record)
     pairs: list[tuple[list[Record], ...]] = []

@@ -29,10 +29,11 @@ def of_sweep(outcomes: Sequence[Outcome]) -> str:
     width = max(len(outcome.label) for outcome in outcomes)
     lines = [f"{'status':<14} {'run':<{width}}  record or reason"]
     for outcome in outcomes:
-        where = str(outcome.message) if outcome.path is None else str(outcome.path)
+        refused = outcome.path is None or outcome.status == "refused"
+        where = str(outcome.message) if refused else str(outcome.path)
         line = f"{outcome.status:<14} {outcome.label:<{width}}  {where}"
         if len(line) > WIDTH or "\n" in line:  # a path stays whole on a line of its own, to be copied
-            below = f"    {where}" if outcome.path is not None else wrapped(textwrap.indent(where, "    "), "")
+            below = f"    {where}" if not refused else wrapped(textwrap.indent(where, "    "), "")
             line = f"{outcome.status:<14} {outcome.label}\n{below}"
         lines.append(line)
     return "\n".join(lines)

@@ -54,7 +54,8 @@ class Child:
     """One process. OSError where it cannot be started.
 
     command: the interpreter and its arguments. own_session: a terminal's Ctrl-C does not reach it, and kill() ends its
-    own children too. stderr: None is this process's. files: descriptors that it keeps open, such as a lease's.
+    own children too. stderr: None is this process's. cores: those that it may run on (Linux; none: all). files:
+    descriptors that it keeps open, such as a lease's.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Child:
         cwd: Path | None = None,
         stderr: IO[Any] | int | None = None,
         own_session: bool = False,
+        cores: Sequence[int] = (),
         files: Sequence[int] = (),
     ) -> None:
         self.own_session = own_session
@@ -82,6 +84,9 @@ class Child:
             start_new_session=own_session,
             pass_fds=files,
         )
+        if cores and sys.platform == "linux":
+            with contextlib.suppress(ProcessLookupError):  # it has ended already, which receive() will say
+                os.sched_setaffinity(self.process.pid, cores)
         for work in (self._read, self._write):
             threading.Thread(target=work, daemon=True).start()
 

@@ -144,10 +144,13 @@ class Crew:
         variables: Mapping[str, str],
         name: str = "",
         on_notice: Callable[[Any], None] | None = None,
+        *,
+        cores: Sequence[int] = (),
+        files: Sequence[int] = (),
     ) -> Remote:
-        """A new worker. RunEnded where it cannot be started."""
+        """A new worker, on these cores (none: all) and with these descriptors open. RunEnded where it cannot start."""
         try:
-            child = Child(command, variables)
+            child = Child(command, variables, cores=cores, files=files)
         except OSError as error:
             raise RunEnded("failed", f"{command[0]}: the worker cannot be started ({error.strerror})") from error
         worker = Remote(child, name, on_notice)
