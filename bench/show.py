@@ -21,7 +21,7 @@ import numpy as np
 
 from bench.runs.declared import check_declared
 from bench.views.facts import facts, values
-from bench.workers.options import length_of
+from bench.workers.options import problem_at
 from datasets import registry
 from datasets.batches import epoch_order, fit_length
 from datasets.data import DataError
@@ -85,14 +85,14 @@ def show(config: Mapping[str, Any], out: Path | None) -> None:
     _check(config)
     settings, task = config["dataset"], config["task"]
     description = registry.describe(settings)
-    length = length_of(task["length"], description)
+    length = problem_at(task["length"], description.problem).length
     out = Path(f"{description.name}.png") if out is None else out
     _check_out(out)
     registry.prepare(settings, config["data_dir"])
     dataset = registry.load(settings, config["data_dir"], config["seed"])
     train: Any = dataset.train.inputs  # fit_length keeps the kind, array or Stored
     inputs = fit_length(train, length)
-    found = values(inputs, dataset.description)
+    found = values(inputs, dataset.description.problem)
     order = epoch_order(len(inputs), task["batch_size"], config["seed"], 0)
     batch = (np.asarray(inputs[order[0]]), dataset.train.targets[order[0]])
     for name, text in facts(dataset, registry.class_names(settings), length, found, batch):

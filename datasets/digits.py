@@ -16,6 +16,7 @@ import numpy as np
 from datasets.data import DataError, Dataset, Description, Split
 from datasets.parts.splits import cut_validation, stratified_test, validation_count
 from datasets.settings import refuse_unknown, validation_fraction
+from settings.problem import Problem
 
 _TEST_FRACTION = 0.2
 _TEST_SEED = 1797
@@ -27,7 +28,7 @@ def describe(settings: Mapping[str, Any]) -> Description:
     refuse_unknown("digits", settings, {"validation_fraction"})
     cut = validation_count(_TRAIN_COUNT, validation_fraction("digits", settings))
     counts = {"train": _TRAIN_COUNT - cut, "validation": cut, "test": _TEST_COUNT}
-    return Description("digits", length=64, channels=1, classes=10, vocabulary=None, counts=counts)
+    return Description("digits", Problem(length=64, classes=10, channels=1), counts)
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:

@@ -28,6 +28,7 @@ from datasets.parts.texts import Text
 from datasets.settings import LARGEST_SEED, MOST_GENERATED, choice, refuse_unknown, whole_number
 from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.store.stored import Stored
+from settings.problem import Problem
 
 LENGTH = 2048
 PROTOCOLS = (
@@ -85,12 +86,8 @@ def _description(settings: Mapping[str, Any], counts: Mapping[str, int] | None, 
     protocol = chosen("listops", settings, PROTOCOLS)
     return Description(
         "listops",
-        protocol.values.length,
-        channels=1,
-        classes=CLASSES,
-        vocabulary=len(SYMBOLS),
+        Problem(protocol.values.length, CLASSES, vocabulary=len(SYMBOLS), padding=protocol.values.padding),
         counts=None if counts is None else protocol.split.counts(counts),
-        padded=protocol.values.masked,
         protocol=protocol.name,
         selects_on_test=protocol.selects_on_test,
         generated=generated,

@@ -24,6 +24,7 @@ from datasets.parts.clips import ClipProtocol, Listed, RandomTenth, Samples, ass
 from datasets.parts.protocols import chosen
 from datasets.settings import number_choice, refuse_unknown
 from datasets.store.stored import Stored
+from settings.problem import Problem
 
 _NAME = "nsynth"
 PROTOCOLS = (
@@ -39,11 +40,8 @@ def describe(settings: Mapping[str, Any]) -> Description:
     seconds = number_choice(_NAME, settings, "seconds", (nsynth_files.SECONDS, nsynth_files.SECONDS // 2))
     return Description(
         _NAME,
-        seconds * nsynth_files.RATE,
-        1,
-        len(nsynth_files.FAMILIES),
-        None,
-        None,
+        Problem(seconds * nsynth_files.RATE, len(nsynth_files.FAMILIES), channels=1),
+        counts=None,
         protocol=protocol.name,
         selects_on_test=protocol.selects_on_test,
     )
@@ -57,7 +55,7 @@ def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 64000 or 32000, 1) in [-1, 1); the same for every seed."""
     description = describe(settings)
-    notes = nsynth_files.notes(description.length, data_dir)
+    notes = nsynth_files.notes(description.problem.length, data_dir)
     labels = notes.arrays["labels"].astype(np.int32)
     protocol, samples = chosen(_NAME, settings, PROTOCOLS), notes.arrays["samples"]
     rows, divisor = protocol.split.rows(notes), protocol.values.divisor

@@ -25,6 +25,7 @@ from datasets.settings import refuse_unknown
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe
 from datasets.store.stored import Stored
+from settings.problem import Problem
 
 _NAME = "repeated_speechcommands10"
 PROTOCOLS = (
@@ -40,7 +41,8 @@ def describe(settings: Mapping[str, Any]) -> Description:
     refuse_unknown(_NAME, settings, {"protocol"})
     protocol = chosen(_NAME, settings, PROTOCOLS)
     selects = protocol.selects_on_test
-    return Description(_NAME, _PLACES * LENGTH, 1, _PLACES, None, None, protocol=protocol.name, selects_on_test=selects)
+    problem = Problem(_PLACES * LENGTH, classes=_PLACES, channels=1)
+    return Description(_NAME, problem, None, protocol=protocol.name, selects_on_test=selects)
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:

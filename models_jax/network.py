@@ -223,7 +223,8 @@ class SequenceModel(nnx.Module):
 
     def own_steps(self, x: Array) -> list[Array | None]:
         """The mask at the encoder and behind each block; None unless the network is padded."""
-        own = [masks.own_steps(x, self.dtype) if self.options.padded else None]
+        padding = self.options.padding
+        own = [None if padding is None else masks.own_steps(x, padding, self.dtype)]
         for block in self.blocks:
             own.append(None if own[-1] is None else masks.pooled(own[-1], block.options.pool_size))
         return own

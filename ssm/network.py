@@ -37,7 +37,6 @@ NORMS = ("layer", "batch", "none")
 NORM_POSITIONS = ("post", "pre", "both")
 ACTIVATIONS = ("gelu", "relu", "silu", "identity", "half_glu1", "half_glu2", "full_glu")
 MIXINGS = ("linear", "none")
-PADDING = 0  # the token that fills an array behind a sequence's end, in a padded network
 MOST_BLOCKS = 10_000
 HEAD_STREAM = 2**32 - 1  # of random numbers; no network has that many blocks
 
@@ -116,7 +115,8 @@ class BlockOptions:
 class NetworkOptions:
     """A whole network: ``name`` is the model (ssm.<name>), ``layers`` the options of each block's layer.
 
-    padded: tokens end with PADDING, which counts for nothing. documents: sequences for one target, 1 or 2.
+    padding: the token that fills an array behind a sequence's end and counts for nothing; None where all of it counts.
+    documents: sequences for one target, 1 or 2.
     """
 
     name: str
@@ -128,7 +128,7 @@ class NetworkOptions:
     readout: str
     block: BlockOptions
     layers: tuple[Any, ...]
-    padded: bool = False
+    padding: int | None = None
     documents: int = 1
 
     @property
@@ -157,7 +157,7 @@ def mathematics(name: str) -> ModuleType:
 
 
 def network_options(name: str, d_input: int, d_output: int, l_max: int, settings: Mapping[str, Any]) -> NetworkOptions:
-    """Checks a model's flat settings (d_model, n_blocks, encoder, readout, padded, documents, block and layer
+    """Checks a model's flat settings (d_model, n_blocks, encoder, readout, padding, documents, block and layer
     settings) and sorts them.
 
     d_input: input features, or the vocabulary's size with encoder=embedding. l_max: the length it is built for.
@@ -180,7 +180,7 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
             )
         settings["readout"] = "mean" if settings.pop("collapse") else "none"
     own: dict[str, Any] = {"d_model": 64, "n_blocks": 2, "encoder": "linear", "readout": "mean"}
-    own |= {"padded": False, "documents": 1}
+    own |= {"padding": None, "documents": 1}
     rest = {key: value for key, value in settings.items() if key not in (*own, "name")}
     own.update({key: settings[key] for key in own if key in settings})
     block_settings, layer_settings = _dealt(rest, BlockOptions, layer_class, also=own)
@@ -193,7 +193,7 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
     check_whole("n_blocks", own["n_blocks"], most=MOST_BLOCKS)
     check_choice("encoder", own["encoder"], ENCODERS)
     check_choice("readout", own["readout"], READOUTS)
-    _check_kind(own)
+    _check_kind(own | {"d_input": d_input})
     block = BlockOptions(**block_settings)
     layers, length, count = [], l_max, int(own["n_blocks"])
     for index in range(count):
@@ -205,7 +205,7 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
                 f"block {index + 1} of {count} gets {length} steps, fewer than it pools",
                 f"lower the pooling or n_blocks, or use sequences of at least {block.pool_size**count} steps.",
             )
-        length = pooled_length(length, block.pool_size, own["padded"])
+        length = pooled_length(length, block.pool_size, own["padding"] is not None)
     return NetworkOptions(
         name,
         d_input,
@@ -216,21 +216,19 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
         str(own["readout"]),
         block,
         tuple(layers),
-        own["padded"],
+        own["padding"],
         own["documents"],
     )
 
 
 def _check_kind(own: Mapping[str, Any]) -> None:
     """Refuses what does not go with padding or with two documents."""
-    check_flag("padded", own["padded"])
-    if own["padded"] and own["encoder"] != "embedding":
-        raise SettingError(
-            "padded",
-            True,
-            f"the end of a sequence shows in its tokens, and encoder={own['encoder']} takes real numbers",
-            "set encoder=embedding, or padded=false.",
-        )
+    padding = own["padding"]
+    if padding is not None and own["encoder"] != "embedding":
+        rule = f"the end of a sequence shows in its tokens, and encoder={own['encoder']} takes real numbers"
+        raise SettingError("padding", padding, rule, "set encoder=embedding, or padding=None.")
+    if padding is not None:
+        check_whole("padding", padding, least=0, most=own["d_input"] - 1)
     check_whole("documents", own["documents"])
     if own["documents"] > 2:
         raise SettingError("documents", own["documents"], "must be 1, or 2 that are compared", "set documents=2.")

@@ -16,7 +16,7 @@ from flax import nnx
 
 import models_jax.network
 import models_torch.network
-from ssm.network import PADDING, NetworkOptions, initial, mathematics, network_options
+from ssm.network import NetworkOptions, initial, mathematics, network_options
 
 # Compiles in a third of the time. For float64, which tests the mathematics; float32 is tested as runs compile it.
 QUICK = {
@@ -63,7 +63,7 @@ NETWORKS: list[dict[str, Any]] = [
     {"activation": "identity"},
 ]
 
-TOKENS = {"encoder": "embedding", "padded": True}
+TOKENS = {"encoder": "embedding", "padding": 0}
 # Each pair of model, norm, pooling and read-out is met in one of nine cases.
 PADDED: list[tuple[str, dict[str, Any]]] = [
     (
@@ -246,7 +246,7 @@ def small_network(model: str, settings: dict[str, Any], length: int = 29) -> Net
 
 def small_batch(options: NetworkOptions, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     shape = (3, options.l_max) if options.documents == 1 else (3, options.documents, options.l_max)
-    if options.padded:
+    if options.padding is not None:
         return padded_tokens(options, rng, shape), rng.integers(0, options.d_output, 3)
     if options.encoder == "embedding":
         return rng.integers(0, options.d_input, shape), rng.integers(0, options.d_output, 3)
@@ -257,4 +257,4 @@ def padded_tokens(options: NetworkOptions, rng: np.random.Generator, shape: tupl
     """Sequences of all lengths, one of them without padding."""
     lengths = rng.integers(1, shape[-1] + 1, (*shape[:-1], 1))
     lengths.flat[0] = shape[-1]
-    return np.where(np.arange(shape[-1]) < lengths, rng.integers(1, options.d_input, shape), PADDING)
+    return np.where(np.arange(shape[-1]) < lengths, rng.integers(1, options.d_input, shape), options.padding)

@@ -18,7 +18,7 @@ class LocalWorker:
 
     def __init__(self, trainer: Any, data: Any = None, batch_size: int = 16, length: int | None = None, seed: int = 0):
         data = data or small_data()
-        length = length or data.description.length
+        length = length or data.description.problem.length
         self.station = Station(lambda name: NumpyAdapter)
         device = NumpyAdapter().device()
         self.station.parts = Parts(trainer, data, batch_size, length, seed, PeakMeter(trainer, 0), device)

@@ -16,7 +16,7 @@ from commands import composed
 
 from bench.framework import ModelSpec, OptimiserSpec
 from bench.measure.machine import default_threads
-from bench.runs.check import model_options
+from bench.workers.options import model_options, problem_at
 from datasets import registry
 from ssm import s5
 from ssm.counts import convolution
@@ -40,7 +40,7 @@ class Cell:
         self.framework, self.model, self.case = framework, model, case
         self.config = composed(*CASES[case], f"model={model}", f"framework={framework}")
         description, task = registry.describe(self.config["dataset"]), self.config["task"]
-        self.options = model_options(self.config["model"], description, task["length"])
+        self.options = model_options(self.config["model"], problem_at(task["length"], description.problem))
         self.batch, self.layer, self.threads = task["batch_size"], self.options.layers[0], default_threads()
         compile = self.config["framework"]["compile"]
         self.adapter = self.module("adapter").adapter("cpu", self.config["precision"], self.threads, compile)

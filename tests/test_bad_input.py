@@ -12,7 +12,7 @@ from bench.runs import check as checks
 from bench.runs.check import check
 from bench.runs.refusals import explain
 from datasets import registry
-from datasets.data import Description
+from settings.problem import Problem
 
 # words of the command -> what the message must hold
 REFUSED = {
@@ -57,8 +57,8 @@ REFUSED = {
     "model.dropout=1.0": ["model.dropout=1.0"],
     "model.dt_min=0.5": ["dt_min=0.5", "dt_max"],
     "+model.depth=3": ["depth=3", "not a setting"],
-    "model.readout=none": ["model.readout=none", "one target"],
-    "model.encoder=embedding": ["model.encoder=embedding", "set model.encoder=auto"],
+    "model.readout=none": ["model.readout='none'", "one target"],
+    "model.encoder=embedding": ["model.encoder='embedding'", "set model.encoder=auto"],
     "dataset.validation_fraction=1.5": ["validation_fraction=1.5"],
 }
 # what Hydra itself refuses while it composes
@@ -118,21 +118,20 @@ def test_a_framework_that_is_not_installed_is_refused(tmp_path):
 
 def test_tokens_ask_for_an_embedding():
     model = composed()["model"]
-    counts = {"train": 8, "validation": 2, "test": 2}
-    tokens = Description("words", length=16, channels=1, classes=3, vocabulary=50, counts=counts)
-    with pytest.raises(ValueError, match=r"model\.encoder=linear: dataset=words holds tokens"):
-        checks.model_options({**model, "encoder": "linear"}, tokens, 16)
+    tokens = Problem(16, classes=3, vocabulary=50)
+    with pytest.raises(ValueError, match=r"model\.encoder='linear': the data holds tokens"):
+        checks.model_options({**model, "encoder": "linear"}, tokens)
     for encoder in ("auto", "embedding"):
-        options = checks.model_options({**model, "encoder": encoder}, tokens, 16)
+        options = checks.model_options({**model, "encoder": encoder}, tokens)
         assert (options.d_input, options.encoder) == (50, "embedding")
 
 
 def test_padded_sequences_are_not_repeated(monkeypatch, tmp_path):
     monkeypatch.setattr(registry, "prepare", described)
     words = ["dataset=imdb", "dataset.length=64", f"results_dir={tmp_path}"]
-    with pytest.raises(ValueError, match=r"task\.length=65: dataset=imdb has sequences of up to 64 tokens"):
+    with pytest.raises(ValueError, match=r"task\.length=65: the data has sequences of up to 64 tokens"):
         check(composed(*words, "task.length=65"))
-    assert check(composed(*words, "task.length=32")).length == 32
+    assert check(composed(*words, "task.length=32")).problem.length == 32
 
 
 def test_a_results_folder_that_cannot_be_written_is_refused(tmp_path):

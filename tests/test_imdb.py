@@ -80,8 +80,12 @@ def test_imdb_is_described_by_its_protocol(
     protocol: str, length: int, padded: bool, selects: bool, counts: tuple[int, ...]
 ) -> None:
     found = registry.describe(config(protocol=protocol, length=None, validation_fraction=0.1))
-    assert (found.length, found.padded, found.selects_on_test) == (length, padded, selects)
-    assert (found.vocabulary, found.classes, found.documents) == (135, 2, 1)
+    assert (found.problem.length, found.problem.padding, found.selects_on_test) == (
+        length,
+        0 if padded else None,
+        selects,
+    )
+    assert (found.problem.vocabulary, found.problem.classes, found.problem.documents) == (135, 2, 1)
     assert found.counts == dict(zip(("train", "validation", "test"), counts, strict=True))
     assert registry.class_names(config()) == ("negative", "positive")
 

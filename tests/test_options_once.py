@@ -20,6 +20,7 @@ sides = pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
 # what conf/ states and the library leaves to its user, or chooses otherwise, and why
 CHOSEN = {
     "encoder": "auto: the data decide; a library's user says linear or embedding",
+    "readout": "auto: the data decide; a library's user says what the output is",
     "activation": "S5's is the published one, with its gate in place of the mixing",
     "mixing": "as activation",
 }
@@ -111,13 +112,13 @@ def test_what_a_yaml_states_is_what_the_library_has_unless_it_is_a_choice(model)
         assert name in library, f"{name} is stated in conf/model/{model}.yaml and is no setting of the library"
         if name not in CHOSEN:
             assert value == library[name], name
-    unstated = library.keys() - stated.keys() - {"padded", "documents", "l_max"}  # the data's to say
+    unstated = library.keys() - stated.keys() - {"padding", "documents", "l_max"}  # the data's to say
     assert unstated == set()
 
 
 def test_what_is_said_to_be_chosen_is():
     stated = [yaml.safe_load((CONF / f"{name}.yaml").read_text()) for name in ("_network", *MODELS)]
-    library = defaults(BlockOptions) | {"encoder": "linear"}
+    library = defaults(BlockOptions) | {"encoder": "linear", "readout": "mean"}
     assert {name for one in stated for name in one if name in library and one[name] != library[name]} == CHOSEN.keys()
 
 

@@ -25,7 +25,7 @@ from bench.workers.remote import RunEnded
 ROOT = Path(__file__).parents[1]
 PARTS = dict(
     model={"name": "s5", "d_model": 8},
-    sizes={"d_input": 1, "d_output": 4, "length": 12},
+    problem={"d_input": 1, "d_output": 4, "length": 12},
     precision="fp64",
     optimiser={"rate": 1e-2},
     steps=10,
@@ -191,7 +191,7 @@ def test_key_changes_with_each_part_but_not_with_dropout():
     assert key == certificate.certificate_key(**PARTS | {"model": {"dropout": 0.3, **PARTS["model"]}})
     others = [
         {"model": {"name": "s5", "d_model": 16}},
-        {"sizes": {"d_input": 1, "d_output": 4, "length": 13}},
+        {"problem": {"channels": 1, "classes": 4, "length": 13}},
         {"precision": "fp32"},
         {"optimiser": {"rate": 2e-2}},
         {"steps": 1},

@@ -16,6 +16,7 @@ import pytest
 from datasets import registry, retrieval
 from datasets.data import DataError
 from datasets.store.stored import Stored
+from settings.problem import Problem
 
 END = 2
 
@@ -52,9 +53,9 @@ def lay_pairs(data_dir: Path, folder: str = "aan", ending: bytes = b"\n", **chan
 
 def test_retrieval_is_described_without_its_files() -> None:
     found = registry.describe(config())
-    assert (found.length, found.documents, found.vocabulary, found.classes) == (4000, 2, 98, 2)
-    assert (found.padded, found.selects_on_test, found.counts) == (True, False, None)
-    assert registry.describe(config(length=17, protocol="official")).length == 17
+    assert found.problem == Problem(4000, 2, vocabulary=98, padding=0, documents=2)
+    assert (found.selects_on_test, found.counts) == (False, None)
+    assert registry.describe(config(length=17, protocol="official")).problem.length == 17
     assert registry.class_names(config()) == ("not linked", "linked")
 
 

@@ -61,7 +61,7 @@ BLOCKS = [
     ("s5", {"norm_position": "both", "activation": "half_glu2"}),
 ]
 MODELS = [("s4", {}), ("dss", {"norm": "batch", "readout": "last"}), ("s5", {"pooling": "max_2"})]
-PADDED = {"encoder": "embedding", "padded": True}
+PADDED = {"encoder": "embedding", "padding": 0}
 NETWORKS = [
     ("s4", {**PADDED, "norm": "batch", "pooling": "max_2", "readout": "last"}),
     ("dss", {**PADDED, "bidirectional": True, "pooling": "avg_2"}),

@@ -24,10 +24,11 @@ from bench.store.records import check_writable
 from bench.store.schema import PRECISIONS
 from bench.tasks import registry as tasks
 from bench.tasks.settings import Common
-from bench.workers.options import length_of, model_options
+from bench.workers.options import model_options, problem_at
 from datasets import registry
 from datasets.data import Description
 from settings.errors import SettingError
+from settings.problem import Problem
 from settings.rules import check_choice, check_flag, check_seed, check_whole
 from ssm.network import NetworkOptions, least_bytes
 
@@ -44,10 +45,10 @@ class Checked:
 
     description: Description
     settings: Common  # of the task, its own
+    problem: Problem  # at the length of the run
     options: NetworkOptions
     threads: int
     device: str  # "cpu" or "gpu": what the run will use, as far as it can be told without a framework
-    length: int
 
 
 def check(config: Mapping[str, Any]) -> Checked:
@@ -60,13 +61,13 @@ def check(config: Mapping[str, Any]) -> Checked:
     settings = tasks.settings(config["task"])
     description = registry.describe(config["dataset"])
     _check_batch(settings.batch_size, description)
-    length = length_of(settings.length, description)
-    options = model_options(config["model"], description, length)
-    _check_memory(options, 0 if device == "gpu" else settings.batch_size * length)
+    problem = problem_at(settings.length, description.problem)
+    options = model_options(config["model"], problem)
+    _check_memory(options, 0 if device == "gpu" else settings.batch_size * problem.length)
     check_writable(config["results_dir"])
     description = registry.prepare(config["dataset"], config["data_dir"])
     _check_batch(settings.batch_size, description)  # some counts are in the files only
-    return Checked(description, settings, options, threads, device, length)
+    return Checked(description, settings, problem, options, threads, device)
 
 
 def _check_batch(batch_size: int, description: Description) -> None:

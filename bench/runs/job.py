@@ -132,8 +132,8 @@ def _show(config: Config) -> None:
 
 def _data(checked: Checked) -> dict[str, Any]:
     """The record's data section."""
-    description = checked.description
-    sizes = {"length": checked.length, "channels": description.channels, "classes": description.classes}
+    description, problem = checked.description, checked.problem
+    sizes = {"length": problem.length, "channels": problem.channels or 1, "classes": problem.classes}
     assert description.counts is not None  # registry.prepare has found them
     origin = {name: getattr(description, name) for name in ("protocol", "selects_on_test", "generated")}
     return {**sizes, **{split: description.counts[split] for split in ("train", "validation", "test")}, **origin}

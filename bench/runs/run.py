@@ -106,12 +106,10 @@ class Run:
 
     def context(self, tracker: Tracker) -> Context:
         """What the task works with."""
-        options = self.checked.options
-        sizes = {name: getattr(options, name) for name in ("d_input", "d_output", "padded", "documents")}
         return Context(
             settings=self.checked.settings,
             config=self.config,
-            sizes={**sizes, "length": self.checked.length},
+            problem=self.checked.problem,
             frameworks=self.frameworks,
             build=self.request(),
             record=self.record,

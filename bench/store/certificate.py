@@ -23,7 +23,7 @@ from bench.store.records import SCHEMA, new_id, read_certificates
 def certificate_key(
     *,
     model: Mapping[str, Any],
-    sizes: Mapping[str, Any],
+    problem: Mapping[str, Any],
     precision: str,
     optimiser: Mapping[str, Any],
     steps: int,
@@ -37,14 +37,14 @@ def certificate_key(
     """sha256 of everything that the certificate depends on.
 
     model: the model's configuration without dropout (parity is taken at dropout 0, which draws no random
-    number). sizes: d_input, d_output, padded, documents, length. steps, batch_size: of the comparison. compile: each
+    number). problem: what the data asks (settings/problem.py). steps, batch_size: of the comparison. compile: each
     framework's mode. device: "cpu" or "gpu". code: machine.code_hash of machine.CERTIFIED. versions: of both
     frameworks' packages. variables: variables.compared.
     """
     model = {name: value for name, value in model.items() if name not in ("dropout", "dropout_tied")}
     parts: dict[str, Any] = dict(
         model=model,
-        sizes=dict(sizes),
+        problem=dict(problem),
         precision=precision,
         optimiser=dict(optimiser),
         steps=steps,

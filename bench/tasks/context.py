@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from bench.tasks.settings import Common
 from bench.workers.protocol import Build
 from bench.workers.remote import Remote
+from settings.problem import Problem
 
 
 class Start(Protocol):
@@ -32,7 +33,7 @@ class Start(Protocol):
 class Context:
     """One run of a task.
 
-    sizes: d_input, d_output, padded, documents and length of what is built. frameworks: conf/framework of the run's own
+    problem: what the data asks, at the run's length. frameworks: conf/framework of the run's own
     one, first, and of the one that it is compared with. build: what the run is about, as a request. record: the task
     may fill `own`, `certificate` and `notes`; the workers' part comes by itself. begin: takes a worker that was
     started, and waits until its network is built. on_epoch: takes an entry of the curve, for who watches.
@@ -40,7 +41,7 @@ class Context:
 
     settings: Any  # the task's own Settings
     config: Mapping[str, Any]
-    sizes: Mapping[str, Any]
+    problem: Problem
     frameworks: Mapping[str, Mapping[str, Any]]
     build: Build
     record: dict[str, Any]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def key(context: Context, settings: Settings) -> str:
     build = context.build
     return certificate.certificate_key(
         model=build.model,
-        sizes=context.sizes,
+        problem=asdict(context.problem),
         precision=build.precision,
         optimiser={**settings.optimiser, "clip_norm": settings.clip_norm},
         steps=settings.steps,

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from datasets.data import PADDING, Dataset, Description
+from datasets.data import Dataset, Description
+from settings.problem import NO_TARGET, Problem
 from settings.progress import items
 
 PARTS = ("train", "validation", "test")
@@ -29,31 +30,32 @@ def facts(
     dataset: Dataset, names: Sequence[str], length: int, found: Values, batch: tuple[np.ndarray, np.ndarray]
 ) -> Iterator[tuple[str, str]]:
     """(name, text) of each line that is printed. names: of the classes. batch: the first of the training."""
-    description = dataset.description
+    description, problem = dataset.description, dataset.description.problem
     yield "data set", description.name
     yield "protocol", _protocol(description)
     if description.generated:
         yield "generated", "yes: made here in the style of the published data; its results do not compare with those"
-    cut = "" if length == description.length else f" (task.length; its own length is {description.length:,})"
-    if description.vocabulary is None:
+    cut = "" if length == problem.length else f" (task.length; its own length is {problem.length:,})"
+    if problem.vocabulary is None:
         assert found.low is not None
         assert found.high is not None
-        yield "sequence", f"float32 ({length}, {description.channels}): steps x channels{cut}"
+        yield "sequence", f"float32 ({length}, {problem.channels}): steps x channels{cut}"
         ranges = [f"{low:.4g} to {high:.4g}" for low, high in zip(found.low, found.high, strict=True)]
         yield "values", f"{', '.join(ranges)} in train"
     else:
-        pair = description.documents > 1
-        sizes, axes = ((description.documents, length), "documents x tokens") if pair else ((length,), "tokens")
+        pair = problem.documents > 1
+        sizes, axes = ((problem.documents, length), "documents x tokens") if pair else ((length,), "tokens")
         yield "sequence", f"int32 {sizes}: {axes}{cut}"
-        yield "vocabulary", f"{description.vocabulary} values, padding included"
+        padding = ", padding included" if problem.padding is not None else ""
+        yield "vocabulary", f"{problem.vocabulary} values{padding}"
     if found.lengths is not None:
         full = float(np.mean(found.lengths == length))
         text = f"mean {found.lengths.mean():,.1f}, shortest {found.lengths.min():,}, longest {found.lengths.max():,}"
         yield "lengths", f"{text} in train; {100 * full:.1f} % need no padding"
-    yield "classes", f"{description.classes}"
+    yield "classes", f"{problem.classes}"
     for part in PARTS:
         targets = getattr(dataset, part).targets
-        counts = np.bincount(targets, minlength=description.classes)
+        counts = np.bincount(targets[targets != NO_TARGET], minlength=problem.classes)
         each = ", ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=True))
         yield part, f"{len(targets):,}: {each}"
     inputs, targets = batch
@@ -67,15 +69,15 @@ def digest(inputs: np.ndarray, targets: np.ndarray) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def values(inputs: Any, description: Description) -> Values:
+def values(inputs: Any, problem: Problem) -> Values:
     """The range of real values by channel, or the lengths of padded tokens; every training sequence is read."""
     starts = items(range(0, len(inputs), _ROWS), "reading", unit="block")
     blocks = (inputs[start : start + _ROWS] for start in starts)
-    if description.vocabulary is None:
+    if problem.vocabulary is None:
         ends = [(block.min(axis=(0, 1)), block.max(axis=(0, 1))) for block in blocks]
         return Values(np.min([low for low, _ in ends], axis=0), np.max([high for _, high in ends], axis=0))
-    if description.padded:
-        return Values(lengths=np.concatenate([np.count_nonzero(block != PADDING, axis=-1) for block in blocks]))
+    if problem.padding is not None:
+        return Values(lengths=np.concatenate([np.count_nonzero(block != problem.padding, axis=-1) for block in blocks]))
     return Values()
 
 

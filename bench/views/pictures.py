@@ -10,13 +10,14 @@ import io
 import math
 import textwrap
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from datasets import registry
-from datasets.data import PADDING, Dataset, Description
+from datasets.data import Dataset
+from settings.problem import Problem
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,23 +37,22 @@ def draw(dataset: Dataset, settings: Mapping[str, Any], inputs: Any, found: Valu
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    description, names = dataset.description, registry.class_names(settings)
-    rows = examples(dataset.train.targets)
+    description, problem = dataset.description, dataset.description.problem
+    rows, titles = examples(dataset.train.targets, registry.class_names(settings))
     figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
     generated = ", generated" if description.generated else ""
     figure.suptitle(f"{description.name} as the network sees it (protocol {description.protocol}{generated})")
-    titles = [f"class {names[dataset.train.targets[row]]}, training sequence {row}" for row in rows]
     shown = [np.asarray(inputs[row]) for row in rows]
     with matplotlib.rc_context({"axes.titlesize": "small", "axes.titlelocation": "left"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a sign that the font lacks is drawn as a box
-        if description.vocabulary is not None:
+        if problem.tokens:
             blocks = [
-                as_text(title, tokens, settings, description, LINES // len(rows))
+                as_text(title, tokens, settings, problem, LINES // len(rows))
                 for title, tokens in zip(titles, shown, strict=True)
             ]
             _write(figure, "\n\n".join(blocks))
-        elif is_image(description, shown[0].shape[0]):
+        elif is_image(problem, shown[0].shape[0]):
             figure.set_size_inches(12, 1.5 * len(rows))
             grid = figure.subplots(len(rows), 2, squeeze=False, width_ratios=(1, 6))
             for (left, right), title, sequence in zip(grid, titles, shown, strict=True):
@@ -69,16 +69,22 @@ def draw(dataset: Dataset, settings: Mapping[str, Any], inputs: Any, found: Valu
     return buffer.getvalue()
 
 
-def examples(targets: np.ndarray) -> list[int]:
-    """The first sequence of each class that there is, of the first EXAMPLES classes."""
+def examples(targets: np.ndarray, names: Sequence[str]) -> tuple[list[int], list[str]]:
+    """The first sequence of each class that there is, of the first EXAMPLES classes, and what each is called; with a
+    target a step the first EXAMPLES sequences.
+    """
+    if targets.ndim > 1:
+        rows = list(range(min(EXAMPLES, len(targets))))
+        return rows, [f"training sequence {row}" for row in rows]
     _, first = np.unique(targets, return_index=True)
-    return [int(row) for row in first[:EXAMPLES]]
+    rows = [int(row) for row in first[:EXAMPLES]]
+    return rows, [f"class {names[targets[row]]}, training sequence {row}" for row in rows]
 
 
-def is_image(description: Description, length: int) -> bool:
+def is_image(problem: Problem, length: int) -> bool:
     """Whether the steps are the pixels of a square image, and all of them are shown."""
-    square = math.isqrt(description.length) ** 2 == description.length and description.channels in COLOURS
-    return description.vocabulary is None and square and length == description.length
+    square = math.isqrt(problem.length) ** 2 == problem.length and problem.channels in COLOURS
+    return square and length == problem.length
 
 
 def as_image(sequence: np.ndarray, found: Values) -> np.ndarray:
@@ -90,10 +96,10 @@ def as_image(sequence: np.ndarray, found: Values) -> np.ndarray:
     return np.clip((sequence - found.low) / span, 0.0, 1.0).reshape(side, side, -1)
 
 
-def as_text(title: str, tokens: np.ndarray, settings: Mapping[str, Any], description: Description, lines: int) -> str:
+def as_text(title: str, tokens: np.ndarray, settings: Mapping[str, Any], problem: Problem, lines: int) -> str:
     """Tokens (L,) or (documents, L) under a title, in about so many lines; padding is counted and left out."""
     documents = tokens.reshape(-1, tokens.shape[-1])
-    own = [document[document != PADDING] if description.padded else document for document in documents]
+    own = [document if problem.padding is None else document[document != problem.padding] for document in documents]
     sizes = " and ".join(f"{len(document):,} of {tokens.shape[-1]:,} tokens" for document in own)
     share = max(1, lines // len(own) - 2)
     texts = [as_lines(registry.text_of(settings, document), share) for document in own]

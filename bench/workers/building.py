@@ -15,10 +15,10 @@ import numpy as np
 
 from bench.framework import Adapter, ModelSpec, Trainer
 from bench.measure import machine, memory
-from bench.workers.options import model_options
+from bench.workers.options import model_options, problem_at
 from bench.workers.protocol import Build, Built
 from datasets import registry
-from datasets.batches import epoch_order, fit_length
+from datasets.batches import at_length, epoch_order
 from datasets.data import Dataset
 from ssm.network import initial, ssm_parameter_names, statistic_names
 from ssm.operations import operations
@@ -45,7 +45,8 @@ class Parts:
         while len(rows) < count:
             rows += list(epoch_order(len(train.targets), self.batch_size, self.seed, epoch))
             epoch += 1
-        return [(fit_length(train.inputs[row], self.length), train.targets[row]) for row in rows[:count]]
+        problem = self.data.description.problem.at(self.length)
+        return [at_length(train.inputs[row], train.targets[row], problem) for row in rows[:count]]
 
 
 class Building:
@@ -83,9 +84,9 @@ class Building:
         baseline_bytes = memory.baseline()
 
         begin = time.perf_counter()
-        length = request.length or data.description.length
-        self._found |= {"length": length, "documents": data.description.documents}
-        options = model_options(request.model, data.description, length)
+        problem = problem_at(request.length, data.description.problem)
+        self._found |= {"length": problem.length, "documents": problem.documents}
+        options = model_options(request.model, problem)
         self._found["algorithm"] = ", ".join(dict.fromkeys(layer.chosen for layer in options.layers))
         values = initial(options, request.seed)
         statistics = statistic_names(options)
@@ -97,4 +98,4 @@ class Building:
         self.ledger["build_seconds"] = time.perf_counter() - begin
         self._found["operations"] = asdict(operations(options, request.batch_size, count))
         meter = memory.PeakMeter(trainer, baseline_bytes)
-        return Parts(trainer, data, request.batch_size, length, request.seed, meter, self.device)
+        return Parts(trainer, data, request.batch_size, problem.length, request.seed, meter, self.device)

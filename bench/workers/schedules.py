@@ -1,5 +1,6 @@
-"""Learning-rate schedules as pure functions: (step, validation accuracies so far) -> the factor of both
-rates.
+"""Learning-rate schedules as pure functions: (step, the validation figure so far) -> the factor of both rates.
+
+The figure is the one that chooses the best epoch (settings/problem.py): accuracies, or losses.
 
 Not here: the rates themselves, and when to stop (bench/workers/training.py).
 """
@@ -10,12 +11,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from settings.problem import ACCURACY, Figure
+
 Schedule = Callable[[int, Sequence[float]], float]
 NAMES = ("constant", "cosine", "one_cycle", "plateau")
 ONE_CYCLE_START = 1 / 25  # optax.cosine_onecycle_schedule's div_factor
 
 
-def schedule(settings: Mapping[str, Any], steps: int) -> Schedule:
+def schedule(settings: Mapping[str, Any], steps: int, figure: Figure = ACCURACY) -> Schedule:
     """The schedule named in settings (task.schedule) for `steps` optimiser steps in all. ValueError on
     bad settings.
     """
@@ -40,7 +43,7 @@ def schedule(settings: Mapping[str, Any], steps: int) -> Schedule:
     if name == "one_cycle":
         return lambda step, _: one_cycle(step, steps, warmup_steps, final)
     if name == "plateau":
-        return lambda _, accuracies: plateau(accuracies, factor, patience)
+        return lambda _, figures: plateau(figures, factor, patience, figure)
     return lambda *_: 1.0
 
 
@@ -65,17 +68,15 @@ def one_cycle(step: int, steps: int, warmup_steps: int, final: float) -> float:
     return _half_cosine(1.0, final, (step - warmup_steps) / (steps - warmup_steps))
 
 
-def plateau(accuracies: Sequence[float], factor: float, patience: int) -> float:
-    """factor ** (number of reductions): one each time more than `patience` epochs in a row brought no better
-    accuracy.
+def plateau(figures: Sequence[float], factor: float, patience: int, figure: Figure = ACCURACY) -> float:
+    """factor ** (number of reductions): one each time more than `patience` epochs in a row brought no better figure.
 
-    Higher is better here: this is the mode 'max' of torch.optim.lr_scheduler.ReduceLROnPlateau with
-    threshold 0.
+    torch.optim.lr_scheduler.ReduceLROnPlateau with threshold 0, in mode 'max' where higher is better, else 'min'.
     """
-    best, bad_epochs, reductions = -math.inf, 0, 0
-    for accuracy in accuracies:
-        if accuracy > best:
-            best, bad_epochs = accuracy, 0
+    best, bad_epochs, reductions = figure.worst, 0, 0
+    for value in figures:
+        if figure.better(value, than=best):
+            best, bad_epochs = value, 0
         else:
             bad_epochs += 1
         if bad_epochs > patience:

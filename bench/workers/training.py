@@ -20,7 +20,8 @@ from bench.framework import Batch, Diverged, Metrics, Trainer
 from bench.measure.memory import compile_ahead
 from bench.workers.finite import described, first_not_finite
 from bench.workers.schedules import schedule
-from datasets.batches import Prefetcher, epoch_order, evaluation_batches, fit_length
+from datasets.batches import Prefetcher, at_length, epoch_order, evaluation_batches
+from settings.problem import Problem
 from settings.progress import LEAST_SECONDS, Counter
 
 CHECK_EVERY = 50  # steps; those read are at least as many steps old, so that the device's queue never runs dry
@@ -69,9 +70,9 @@ class _Feed:
     the host.
     """
 
-    def __init__(self, trainer: Trainer, split: Any, length: int, hold_bytes: int) -> None:
-        self.trainer, self.targets, self.count = trainer, split.targets, len(split.targets)
-        self.inputs = fit_length(split.inputs, length)
+    def __init__(self, trainer: Trainer, split: Any, problem: Problem, hold_bytes: int) -> None:
+        self.trainer, self.count = trainer, len(split.targets)
+        self.inputs, self.targets = at_length(split.inputs, split.targets, problem)
         self.held = None
         if self.inputs.nbytes + self.targets.nbytes <= hold_bytes:
             self.held = trainer.hold(np.asarray(self.inputs), self.targets)
@@ -106,11 +107,12 @@ class _Training:
     ) -> None:
         self.trainer, self.data, self.result, self.seed, self.on_epoch = trainer, data, result, seed, on_epoch
         self.batch_size = int(settings["batch_size"])
-        self.length = settings.get("length") or data.description.length
+        problem = data.description.problem
+        self.problem = problem.at(settings.get("length") or problem.length)
         self.per_epoch = len(epoch_order(len(data.train.targets), self.batch_size, seed, 0))
         steps = settings.get("steps")
         self.steps = int(steps) if steps is not None else int(settings["epochs"]) * self.per_epoch
-        self.schedule = schedule(settings.get("schedule") or {}, self.steps)
+        self.schedule = schedule(settings.get("schedule") or {}, self.steps, self.problem.selects)
         self.patience = settings.get("patience")
         self.hold_bytes = hold_bytes
         self.progress = progress
@@ -122,7 +124,8 @@ class _Training:
         self.losses: list[float] = []
         self.correct: list[float] = []
         self.pending: list[Metrics] = []
-        self.best_accuracy = -math.inf
+        self.selects = self.problem.selects  # the figure that chooses the best epoch
+        self.best = self.selects.worst
         self.best_state: dict[str, np.ndarray] | None = None
         self.first_calls: dict[str, float] = {}
         self.result |= {
@@ -145,8 +148,8 @@ class _Training:
         if broken is not None:
             raise Diverged(f"parameter {broken} is not finite before step 1 of {self.steps}: give it a finite value")
         begin = time.perf_counter()
-        train = _Feed(self.trainer, self.data.train, self.length, self.hold_bytes)
-        validation = _Feed(self.trainer, self.data.validation, self.length, self.hold_bytes)
+        train = _Feed(self.trainer, self.data.train, self.problem, self.hold_bytes)
+        validation = _Feed(self.trainer, self.data.validation, self.problem, self.hold_bytes)
         loaded = time.perf_counter()
         self.ledger["data_seconds"] += loaded - begin
         with Counter(self.steps, "step", shown=self.progress) as self.bar:
@@ -163,14 +166,20 @@ class _Training:
                 self._validate(validation, epoch, done, len(order))
                 self._report_epoch(epoch)
                 if self._out_of_patience() and done < self.steps:
-                    self.notes.append(f"stopped early: no better validation accuracy in {self.patience} epochs")
+                    self.notes.append(
+                        f"stopped early: no better validation {self.selects.name} in {self.patience} epochs"
+                    )
                     break
             self._test()
+
+    def _figures(self) -> list[float]:
+        """What chooses the best epoch, of each so far."""
+        return [entry[f"validation_{self.selects.name}"] for entry in self.epochs]
 
     def _epoch(self, feed: _Feed, order: np.ndarray, done: int) -> None:
         """The steps of one epoch, queued; their losses read at its end."""
         self.epoch_begin = begin = time.perf_counter()
-        accuracies = [entry["validation_accuracy"] for entry in self.epochs]
+        figures = self._figures()
         waited = first = 0.0
         before = len(self.losses)
         batches = feed.batches(order)
@@ -179,7 +188,7 @@ class _Training:
                 asked = time.perf_counter()
                 batch = next(batches)
                 waited += time.perf_counter() - asked
-                self.scale = self.schedule(step, accuracies)
+                self.scale = self.schedule(step, figures)
                 asked = time.perf_counter()
                 if step == 0:
                     with self.bar.voice.during("compiling the train step"):
@@ -256,8 +265,9 @@ class _Training:
         self.epochs.append(entry)
         self.result["loss"]["train"] = entry["train_loss"]
         self._must_be_finite(loss, "validation loss", f"after step {step} of {self.steps}")
-        if accuracy > self.best_accuracy:
-            self.best_accuracy, self.best_state, self.best_epoch = accuracy, self.trainer.state(), epoch
+        found = self._figures()[-1]
+        if self.selects.better(found, than=self.best):
+            self.best, self.best_state, self.best_epoch = found, self.trainer.state(), epoch
             self.result["accuracy"]["validation"], self.result["loss"]["validation"] = accuracy, loss
         if self.on_epoch is not None:
             self.on_epoch(entry)
@@ -269,7 +279,7 @@ class _Training:
         """The test split, seen once, with the weights of the best epoch."""
         assert self.best_state is not None
         self.trainer.restore(self.best_state)
-        feed = _Feed(self.trainer, self.data.test, self.length, self.hold_bytes)
+        feed = _Feed(self.trainer, self.data.test, self.problem, self.hold_bytes)
         loss, accuracy = self._evaluate(feed, "testing")
         self.result["loss"]["test"] = loss
         self._must_be_finite(loss, "test loss", f"with the weights of epoch {self.best_epoch}")

@@ -15,6 +15,7 @@ from datasets.parts.protocols import Protocol, chosen
 from datasets.parts.splits import Cut, Parts
 from datasets.settings import choice, refuse_unknown, required, validation_fraction
 from datasets.store.stored import Stored
+from settings.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,8 @@ class ImageSet:
         self._order(settings, protocol)
         return Description(
             self.name,
-            self.images.pixels,
-            self.images.channels,
-            self.images.classes,
-            vocabulary=None,
-            counts=counts,
+            Problem(self.images.pixels, self.images.classes, channels=self.images.channels),
+            counts,
             protocol=protocol.name,
             selects_on_test=protocol.selects_on_test,
         )

@@ -21,6 +21,7 @@ from datasets.parts.protocols import Protocol, chosen
 from datasets.parts.splits import Rows, cut_validation, torch_permutation
 from datasets.settings import LARGEST_SEED, MOST_GENERATED, choice, refuse_unknown, whole_number
 from datasets.store.cache import Prepared, Recipe, new_array, progress
+from settings.problem import Problem
 
 DASHES = {"easy": 6, "intermediate": 9, "hard": 14}  # of a long path
 CLASSES = ("two paths", "one path")
@@ -111,10 +112,7 @@ class PathfinderSet:
     def _description(self, protocol: Protocol[Tenths, Pixels], count: int | None, generated: bool) -> Description:
         return Description(
             self.name,
-            self.size * self.size,
-            channels=1,
-            classes=len(CLASSES),
-            vocabulary=None,
+            Problem(self.size * self.size, len(CLASSES), channels=1),
             counts=None if count is None else protocol.split.counts(count),
             protocol=protocol.name,
             selects_on_test=protocol.selects_on_test,

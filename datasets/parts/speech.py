@@ -30,6 +30,7 @@ from datasets.settings import number_choice, refuse_unknown
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe
 from datasets.store.stored import Stored
+from settings.problem import Problem
 
 RATES = (speech_commands.RATE, speech_commands.RATE // 2)
 _OFFICIAL = Samples(2.0**30, standardised=True)
@@ -61,9 +62,8 @@ class SpeechSet:
         protocol = chosen(self.name, settings, self.protocols)
         rate = number_choice(self.name, settings, "rate", RATES)
         selects = protocol.selects_on_test
-        return Description(
-            self.name, rate, 1, len(self.words), None, None, protocol=protocol.name, selects_on_test=selects
-        )
+        problem = Problem(rate, classes=len(self.words), channels=1)
+        return Description(self.name, problem, None, protocol=protocol.name, selects_on_test=selects)
 
     def prepare(self, settings: Mapping[str, Any], data_dir: Path) -> Description:
         """Find or fetch the archive, check and prepare its clips; DataError if that fails."""
@@ -74,7 +74,9 @@ class SpeechSet:
         description = self.describe(settings)
         protocol = chosen(self.name, settings, self.protocols)
         clips = speech_commands.clips(self.words, data_dir)
-        shown = None if description.length == speech_commands.LENGTH else np.arange(0, speech_commands.LENGTH, 2)
+        shown = (
+            None if description.problem.length == speech_commands.LENGTH else np.arange(0, speech_commands.LENGTH, 2)
+        )
         scale: dict[str, Any] = {"divisor": protocol.values.divisor}
         if protocol.values.standardised:
             own = _standardised(self.words, clips, protocol, data_dir)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from datasets.data import PADDING
 from datasets.settings import LONGEST_TEXT, required, whole_number
 
 
@@ -19,6 +20,11 @@ class Text:
     length: int
     free: bool = False
     masked: bool = True
+
+    @property
+    def padding(self) -> int | None:
+        """The token that is none of the sequence's; None where padding is a symbol like others."""
+        return PADDING if self.masked else None
 
     def chosen_length(self, name: str, settings: Mapping[str, Any], protocol: str) -> int:
         """The setting `length` of data set `name`: null is this length, another is refused where it is not free."""
