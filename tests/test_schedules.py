@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from bench.workers.schedules import NAMES, cosine, one_cycle, plateau, schedule
+from settings.problem import LOSS
 
 
 def test_constant_is_one():
@@ -75,3 +76,12 @@ def test_bad_settings_are_refused_by_name(settings, named):
 def test_every_schedule_gives_a_factor_in_0_1(name):
     ours = schedule({"name": name}, 50)
     assert all(0 <= ours(step, [0.5] * (step // 5)) <= 1 for step in range(50))
+
+
+def test_a_plateau_of_losses_is_pytorch_s_of_mode_min():
+    losses = [2.0, 1.5, 1.6, 1.7, 1.4, 1.4, 1.4, 1.4, 1.0]
+    optimiser = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    reducer = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, "min", factor=0.5, patience=1, threshold=0.0)
+    for count, loss in enumerate(losses, 1):
+        reducer.step(loss)
+        assert plateau(losses[:count], 0.5, 1, LOSS) == pytest.approx(optimiser.param_groups[0]["lr"])
