@@ -25,6 +25,7 @@ from bench.workers.options import problem_at
 from datasets import registry
 from datasets.batches import epoch_order, fit_length
 from datasets.data import DataError
+from settings.errors import SettingError
 from settings.progress import VOICE, WIDTH, wrapped
 from settings.rules import check_seed, check_size
 from settings.screen import command
@@ -103,7 +104,7 @@ def show(config: Mapping[str, Any], out: Path | None) -> None:
     try:
         out.write_bytes(picture)
     except OSError as error:
-        raise ValueError(f"out={out}: cannot be written ({error.strerror}); choose another file") from error
+        raise SettingError("out", str(out), f"cannot be written ({error.strerror})", "choose another file.") from error
     print(f"{'picture':<12} {out}")
 
 
@@ -111,7 +112,7 @@ def _check(config: Mapping[str, Any]) -> None:
     """The names of all settings, and the values of those that are used here and that no other module checks."""
     check_declared(config, CONF)
     if not isinstance(config["data_dir"], str) or not config["data_dir"]:
-        raise ValueError(f"data_dir={config['data_dir']!r}: must be the name of a folder; set data_dir=data")
+        raise SettingError("data_dir", config["data_dir"], "must be the name of a folder", "set data_dir=data.")
     check_seed("seed", config["seed"])
     check_size("task.batch_size", config["task"]["batch_size"])
     if config["task"]["length"] is not None:
@@ -124,9 +125,9 @@ def _check_out(out: Path) -> None:
             "bench.show draws with matplotlib, not installed here; run pip install matplotlib -c constraints.txt"
         )
     if out.suffix not in FORMATS:
-        raise ValueError(f"out={out}: its format is not known; let it end in one of {', '.join(FORMATS)}")
+        raise SettingError("out", str(out), "its format is not known", f"let it end in one of {', '.join(FORMATS)}")
     if not out.parent.is_dir():
-        raise ValueError(f"out={out}: there is no folder {out.parent}; make it, or choose another file")
+        raise SettingError("out", str(out), f"there is no folder {out.parent}", "make it, or choose another file.")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ from datasets.files import retrieval as retrieval_files
 from datasets.parts.protocols import Protocol, chosen
 from datasets.parts.splits import Parts
 from datasets.parts.texts import Text
-from datasets.settings import refuse_unknown
 from datasets.store.stored import Stored
 from settings.problem import Problem
+from settings.rules import check_known
 
 LENGTH = 4000  # of a document
 PROTOCOLS = (
@@ -52,7 +52,7 @@ def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three published parts, inputs int32 tokens (M, 2, length). `seed` decides nothing."""
     found = retrieval_files.prepared(describe(settings).problem.length, data_dir)
     parts = []
-    for part in chosen("retrieval", settings, PROTOCOLS).split.names:
+    for part in chosen(settings, PROTOCOLS).split.names:
         tokens, labels = found.arrays[f"{part}_tokens"], found.arrays[f"{part}_labels"]
         parts.append(Split(Stored(tokens, np.arange(len(tokens))), labels.astype(np.int32)))
     return Dataset(_description(settings, found.notes["counts"]), *parts)
@@ -71,10 +71,10 @@ def text_of(settings: Mapping[str, Any], tokens: np.ndarray) -> str:
 
 
 def _description(settings: Mapping[str, Any], counts: Mapping[str, int] | None) -> Description:
-    refuse_unknown("retrieval", settings, {"protocol", "length"})
-    protocol = chosen("retrieval", settings, PROTOCOLS)
+    check_known("dataset", settings, {"protocol", "length"})
+    protocol = chosen(settings, PROTOCOLS)
     problem = Problem(
-        protocol.values.chosen_length("retrieval", settings, protocol.name),
+        protocol.values.chosen_length(settings, protocol.name),
         classes=2,
         vocabulary=characters.FIRST + len(retrieval_files.ALPHABET),
         padding=protocol.values.padding,

@@ -44,7 +44,7 @@ def check_dtypes(dtype: object, compute_dtype: object = None) -> None:
     for name, given in (("dtype", dtype), ("compute_dtype", compute_dtype)):
         if given is not None and named(given) == jnp.float64 and not jax.config.jax_enable_x64:
             raise SettingError(
-                f"{name}",
+                name,
                 "float64",
                 "JAX would cut it to float32 silently",
                 'first call jax.config.update("jax_enable_x64", True), or take float32.',

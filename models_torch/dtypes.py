@@ -48,7 +48,7 @@ def common_dtype(parameters: Mapping[str, Tensor]) -> torch.dtype:
 def as_real(name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
     """x, of any real type, in ``dtype``. ValueError for what is no real tensor."""
     if not isinstance(x, Tensor):
-        raise SettingError(f"{name}", type(x).__name__, "must be a tensor", f"give torch.as_tensor({name}).")
+        raise SettingError(name, type(x).__name__, "must be a tensor", f"give torch.as_tensor({name}).")
     if x.dtype == dtype:
         return x
     if x.is_complex():

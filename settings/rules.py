@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -91,3 +91,35 @@ def check_input(shape: Sequence[int]) -> None:
     if 0 in shape:
         fix = "give at least one sequence (axis 0) of at least one step."
         raise SettingError("x.shape", tuple(shape), "the input is empty", fix)
+
+
+def required(group: str, settings: Mapping[str, Any], key: str) -> Any:
+    """The value of `key` in a group's settings, which must be given."""
+    if key not in settings:
+        raise SettingError(f"{group}.{key}", None, "must be given", f"set {group}.{key}=...")
+    return settings[key]
+
+
+def check_known(group: str, settings: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuses a key that a group does not have; `name` is always one."""
+    for key, value in settings.items():
+        if key not in known and key != "name":
+            close = nearest(key, known)
+            fix = f"did you mean {group}.{close}?" if close else "leave it out."
+            rule = f"is not a setting of {group}={settings.get('name')}, which has {', '.join(sorted(known))}"
+            raise SettingError(f"{group}.{key}", value, rule, fix)
+
+
+def chosen_of(group: str, settings: Mapping[str, Any], key: str, choices: Collection[object]) -> Any:
+    """The value of `key`, one of `choices`."""
+    value = required(group, settings, key)
+    check_choice(f"{group}.{key}", value, choices)
+    return value
+
+
+def whole_of(group: str, settings: Mapping[str, Any], key: str, least: int, most: int) -> int:
+    """The value of `key`, a whole number from `least` to `most`."""
+    value = required(group, settings, key)
+    check_whole(f"{group}.{key}", value, least, most)
+    assert isinstance(value, int)
+    return value

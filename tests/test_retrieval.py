@@ -62,10 +62,13 @@ def test_retrieval_is_described_without_its_files() -> None:
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"length": 1}, "length=1 must be a whole number, 2 or more"),
-        ({"protocol": "annotated"}, "protocol='annotated' is not known; choose default or official or s5"),
-        ({"protocol": "s5", "length": 1000}, "length=1000 contradicts protocol=s5, which has 4000"),
-        ({"validation_fraction": 0.1}, "unknown setting 'validation_fraction'; it has length, protocol"),
+        ({"length": 1}, "length=1: must be a whole number of at least 2"),
+        ({"protocol": "annotated"}, "protocol='annotated': must be one of default, official, s5"),
+        ({"protocol": "s5", "length": 1000}, "length=1000: contradicts protocol=s5, which has 4000"),
+        (
+            {"validation_fraction": 0.1},
+            "validation_fraction=0.1: is not a setting of dataset=retrieval, which has length, protocol",
+        ),
     ],
 )
 def test_senseless_settings_of_retrieval_are_refused(changes: Mapping[str, Any], message: str) -> None:

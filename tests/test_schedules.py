@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import optax
 import pytest
+import torch
 
 from bench.workers.schedules import NAMES, cosine, one_cycle, plateau, schedule
 from settings.problem import LOSS

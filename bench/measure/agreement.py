@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from settings.errors import SettingError
+
 # Bounds of the error relative to a tensor's norm. fp64 and the first figures of fp32 are the project's
 # promise. Parameters are looser than gradients: Adam divides by the root of the second moment, so that the
 # relative error of a small entry becomes the same relative error of a step of full size. Ten steps in fp32
@@ -55,7 +57,7 @@ def compare(
     ValueError where the two files do not hold the same tensors of the same shapes.
     """
     if precision not in BOUNDS:
-        raise ValueError(f"precision={precision}: unknown; choose one of {', '.join(BOUNDS)}")
+        raise SettingError("precision", precision, "unknown", f"choose one of {', '.join(BOUNDS)}")
     a, b = _load(a_path), _load(b_path)
     if a.keys() != b.keys():
         raise ValueError(f"the two sides hold different tensors: {sorted(a.keys() ^ b.keys())} are on one side only")

@@ -12,6 +12,7 @@ from bench.tasks import parity
 from bench.tasks.context import Context
 from bench.workers.remote import RunEnded
 from datasets.reasons import said
+from settings.errors import SettingError
 from settings.progress import VOICE
 
 Found = tuple[dict[str, Any] | None, str | None]  # a certificate, and what the record should say of it
@@ -27,9 +28,11 @@ def provide(context: Context) -> Found:
     missing = parity.lacking(context)
     found = None if missing else certificate.find(context.results_dir, parity.key(context, settings))
     if found is None and require:
-        raise ValueError(
-            f"certificate=require: {context.config['results_dir']} holds none for this model, precision, "
-            "code and these versions; run task=parity with the same settings, or set certificate=auto."
+        raise SettingError(
+            "certificate",
+            "require",
+            f"{context.config['results_dir']} holds none for this model, precision, code and these versions",
+            "run task=parity with the same settings, or set certificate=auto.",
         )
     if missing:
         return None, f"no certificate: {missing}"

@@ -73,9 +73,11 @@ def check(config: Mapping[str, Any]) -> Checked:
 def _check_batch(batch_size: int, description: Description) -> None:
     if description.counts is not None and batch_size > description.counts["train"]:
         count = description.counts["train"]
-        raise ValueError(
-            f"task.batch_size={batch_size}: dataset={description.name} has {count} training sequences; set "
-            f"task.batch_size={count} or less."
+        raise SettingError(
+            "task.batch_size",
+            batch_size,
+            f"dataset={description.name} has {count} training sequences",
+            f"set task.batch_size={count} or less.",
         )
 
 
@@ -84,10 +86,15 @@ def _check_memory(options: NetworkOptions, steps: int) -> None:
     values, activations = least_bytes(options), 2 * 2 * steps * options.d_model
     usable = machine.memory_bytes()
     if values + activations > usable:
-        raise ValueError(
-            f"model.d_model={options.d_model}: with n={options.layers[0].n}, n_blocks={len(options.layers)} and "
-            f"{steps} steps a batch this takes more than {(values + activations) / 1e9:.4g} GB, and this process may "
-            f"use {usable / 1e9:.4g} GB; lower the one that is too large, or task.batch_size, or task.length."
+        raise SettingError(
+            "model.d_model",
+            options.d_model,
+            (
+                f"with n={options.layers[0].n}, n_blocks={len(options.layers)} and {steps} steps a batch "
+                f"this takes more than {(values + activations) / 1000000000.0:.4g} GB, and this process may "
+                f"use {usable / 1000000000.0:.4g} GB"
+            ),
+            "lower the one that is too large, or task.batch_size, or task.length.",
         )
 
 
@@ -137,17 +144,19 @@ def _check_hardware(config: Mapping[str, Any]) -> tuple[int, str]:
     check_choice("hardware", hardware, ("auto", "cpu", "gpu"))
     found = hardware != "cpu" and has_nvidia_gpu()
     if hardware == "gpu" and not found:
-        raise ValueError("hardware=gpu: there is no NVIDIA GPU that this process can use; set hardware=cpu.")
+        raise SettingError("hardware", "gpu", "there is no NVIDIA GPU that this process can use", "set hardware=cpu.")
     if precision == "tf32" and not found:
-        raise ValueError(
-            f"precision=tf32: TensorFloat-32 exists on NVIDIA GPUs only, and hardware={hardware} means the "
-            "CPU here; set precision=fp32."
+        raise SettingError(
+            "precision",
+            "tf32",
+            f"TensorFloat-32 exists on NVIDIA GPUs only, and hardware={hardware} means the CPU here",
+            "set precision=fp32.",
         )
     usable = machine.usable_cores()
     threads = config["threads"] or machine.default_threads()
     if threads > usable:
-        raise ValueError(
-            f"threads={threads}: this process may use {usable} logical cores; set threads={usable} or less."
+        raise SettingError(
+            "threads", threads, f"this process may use {usable} logical cores", f"set threads={usable} or less."
         )
     return threads, "gpu" if found else "cpu"
 
@@ -163,13 +172,17 @@ def _check_framework(framework: Mapping[str, Any]) -> None:
     modes = declared(CONF, f"framework/{framework['name']}")["modes"]
     if framework["modes"] != modes or not framework["packages"]:
         name = "packages" if framework["modes"] == modes else "modes"
-        raise ValueError(f"framework.{name}={framework[name]!r}: says what the framework is, no choice; leave it out.")
+        raise SettingError(
+            f"framework.{name}", framework[name], "says what the framework is, no choice", "leave it out."
+        )
     check_choice("framework.compile", framework["compile"], modes)
     missing = missing_packages(framework)
     if missing:
-        raise ValueError(
-            f"framework={framework['name']}: needs {', '.join(missing)}, not installed here; "
-            'run pip install -e ".[bench]"'
+        raise SettingError(
+            "framework",
+            framework["name"],
+            f"needs {', '.join(missing)}, not installed here",
+            'run pip install -e ".[bench]".',
         )
 
 
@@ -202,9 +215,9 @@ def _sweep(name: str, value: object) -> None:
 
 def _text(name: str, value: object) -> None:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError(f"{name}={value!r}: must be a text that is not empty, without NUL; give {name}=<text>.")
+        raise SettingError(name, value, "must be a text that is not empty, without NUL", f"give {name}=<text>.")
 
 
 def _texts(name: str, value: object) -> None:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        raise ValueError(f"{name}={value!r}: must be a list of texts that are not empty; give {name}=[a,b], say.")
+        raise SettingError(name, value, "must be a list of texts that are not empty", f"give {name}=[a,b], say.")

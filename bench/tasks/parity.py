@@ -22,6 +22,7 @@ from bench.tasks.settings import Common
 from bench.tasks.task import Task
 from bench.workers.protocol import Finish, Trace
 from bench.workers.remote import RunEnded
+from settings.errors import SettingError
 from settings.progress import VOICE
 from settings.rules import check_whole
 
@@ -40,7 +41,9 @@ class Settings(Common):
 def run(context: Context) -> None:
     """Certifies with the run's own settings; the run fails where the frameworks differ."""
     if missing := lacking(context):
-        raise ValueError(f'task=parity: compares two frameworks, but {missing}; run pip install -e ".[bench]"')
+        raise SettingError(
+            "task", "parity", f"compares two frameworks, but {missing}", 'run pip install -e ".[bench]".'
+        )
     made = certify(context, context.settings, recorded=True)
     context.record["certificate"] = certificate.for_record(made)
     if not made["passed"]:

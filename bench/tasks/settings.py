@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Self
 
 from bench.framework import OptimiserSpec
+from settings.errors import SettingError
 from settings.rules import check_choice, check_number, check_size
 
 Rule = Callable[[str, object], None]
@@ -58,8 +59,8 @@ def optional(rule: Rule) -> Rule:
 def choices(name: str, value: object, choices: Collection[str], example: str) -> None:
     """Refuses what is not a list of some of `choices`, each once."""
     if not isinstance(value, list) or not value or len(set(map(str, value))) < len(value):
-        raise ValueError(
-            f"{name}={value!r}: must be a list of {example}s, each once; set {name}=[{next(iter(choices))}]."
+        raise SettingError(
+            name, value, f"must be a list of {example}s, each once", f"set {name}=[{next(iter(choices))}]."
         )
     for one in value:
         check_choice(name, one, choices)

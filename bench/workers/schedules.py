@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from settings.errors import SettingError
 from settings.problem import ACCURACY, Figure
 
 Schedule = Callable[[int, Sequence[float]], float]
@@ -26,7 +27,7 @@ def schedule(settings: Mapping[str, Any], steps: int, figure: Figure = ACCURACY)
     warmup, final = float(settings.get("warmup", 0.1)), float(settings.get("final", 0.0))
     factor, patience = float(settings.get("factor", 0.5)), int(settings.get("patience", 2))
     if name not in NAMES:
-        raise ValueError(f"task.schedule.name={name}: unknown; choose one of {', '.join(NAMES)}")
+        raise SettingError("task.schedule.name", name, "unknown", f"choose one of {', '.join(NAMES)}")
     if not 0 <= warmup < 1:
         raise ValueError(f"task.schedule.warmup={warmup}: the fraction of the steps, must lie in [0, 1)")
     if not 0 <= final <= 1:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from datasets.data import Dataset, Description, Split
-from datasets.settings import refuse_unknown
 from settings.problem import LOSS, NO_TARGET, Problem
+from settings.rules import check_known
 
 SYMBOLS = 8
 COUNTS = {"train": 512, "validation": 64, "test": 64}
@@ -18,7 +18,7 @@ COUNTS = {"train": 512, "validation": 64, "test": 64}
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone."""
-    refuse_unknown("delay", settings, {"length"})
+    check_known("dataset", settings, {"length"})
     problem = Problem(settings["length"], SYMBOLS, vocabulary=SYMBOLS, per_step=True, selects=LOSS)
     return Description("delay", problem, COUNTS, generated=True)
 
