@@ -8,6 +8,7 @@ import os
 import pytest
 from commands import CONF, EAGER, TINY, composed, described, run
 
+from bench.framework import FRAMEWORKS, Framework
 from bench.runs import check as checks
 from bench.runs.check import check
 from bench.runs.refusals import explain
@@ -109,9 +110,9 @@ def test_a_hidden_gpu_is_not_there(monkeypatch):
     assert not checks.has_nvidia_gpu()
 
 
-def test_a_framework_that_is_not_installed_is_refused(tmp_path):
+def test_a_framework_that_is_not_installed_is_refused(monkeypatch, tmp_path):
     config = composed(f"results_dir={tmp_path}")
-    config["framework"]["packages"] = ["torch", "no-such-package"]
+    monkeypatch.setitem(FRAMEWORKS, "torch", Framework(("torch", "no-such-package"), {"none": "eager"}))
     with pytest.raises(ValueError, match=r"framework=torch: needs no-such-package"):
         check(config)
 

@@ -21,15 +21,13 @@ DATASETS = ROOT / "datasets"
 DOCUMENT = (ROOT / "docs" / "datasets.md").read_text()
 ROOMS = sorted(path.parent.name for path in DATASETS.glob("*/__init__.py"))
 
-HELPERS = {"hidden", "plain_json", "reasons"}  # of files, errors and lines, for all of the project
-
 # what the files of a room may import of datasets; "catalogue" is every data set
 MAY_IMPORT = {
-    "store": {"data", *HELPERS, "store"},
-    "files": {"data", *HELPERS, "store", "generators", "files"},
+    "store": {"data", "store"},
+    "files": {"data", "store", "generators", "files"},
     "generators": {"generators"},
-    "parts": {"data", *HELPERS, "store", "files", "generators", "parts"},
-    "catalogue": {"data", *HELPERS, "store", "files", "generators", "parts"},
+    "parts": {"data", "store", "files", "generators", "parts"},
+    "catalogue": {"data", "store", "files", "generators", "parts"},
 }
 
 
@@ -123,7 +121,7 @@ def test_a_data_set_knows_the_rooms_and_no_other_data_set(name: str) -> None:
 
 def test_what_is_no_data_set_stands_at_the_top_only_if_the_project_calls_it() -> None:
     others = {path.stem for path in DATASETS.glob("*.py")} - {module_of(name).stem for name in registry.names()}
-    assert others == {"__init__", "batches", "data", "registry", *HELPERS}
+    assert others == {"__init__", "batches", "data", "registry"}
 
 
 @pytest.mark.parametrize("package", ["bench", "run.py"])
@@ -135,4 +133,4 @@ def test_the_project_calls_the_top_and_no_data_set(package: str) -> None:
         for _, name in imported(file.read_text())
         if name.startswith("datasets.")
     }
-    assert names <= {"batches", "data", "registry", *HELPERS}
+    assert names <= {"batches", "data", "registry"}

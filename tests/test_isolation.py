@@ -10,16 +10,18 @@ import pytest
 from commands import CONF, EAGER, NUMPY_WORKER, ROOT, TINY, composed, status_of, tiny_run
 from test_run import record_of
 
+from bench.framework import FRAMEWORKS, Framework
+from bench.runs import run as runs
 from bench.runs.choices import choices
 from bench.workers.environment import environment
 
-PACKAGES = sorted(
-    {
-        package
-        for name in choices(CONF, "framework")
-        for package in composed(f"framework={name}")["framework"]["packages"]
-    }
-)
+PACKAGES = sorted({package for framework in FRAMEWORKS.values() for package in framework.packages})
+
+
+def test_every_framework_that_can_be_chosen_is_one_that_the_bench_knows():
+    assert set(choices(CONF, "framework")) == set(FRAMEWORKS)
+    assert all(composed(f"framework={name}")["framework"]["compile"] in FRAMEWORKS[name].modes for name in FRAMEWORKS)
+    assert {path.name for path in ROOT.glob("models_*")} == {f"models_{name}" for name in FRAMEWORKS}
 
 
 def python(code: str, cwd) -> str:
@@ -57,10 +59,11 @@ def test_what_a_worker_needs_before_its_adapter_imports_no_framework(tmp_path):
 
 
 @pytest.mark.parametrize("stranger, trainer", [("psutil", "NumpyTrainer"), ("stranger", "Careless")])
-def test_a_worker_that_finds_another_framework_fails(tmp_path, stranger, trainer):
+def test_a_worker_that_finds_another_framework_fails(tmp_path, monkeypatch, stranger, trainer):
     """psutil, which the bench needs, plays the other framework; or a module that comes in later."""
     run = tiny_run(tmp_path, worker=[*NUMPY_WORKER, trainer])
-    run.frameworks["jax"]["packages"] = [stranger]
+    others = {**FRAMEWORKS, "jax": Framework((stranger,), FRAMEWORKS["jax"].modes)}
+    monkeypatch.setattr(runs, "FRAMEWORKS", others)
     assert status_of(run) == "failed"
     record = record_of(tmp_path)
     assert f"{stranger} was imported beside torch" in record["message"]

@@ -20,7 +20,9 @@ from typing import Any
 
 import psutil
 
-CERTIFIED = ("ssm", "models_torch", "models_jax")  # what a parity certificate vouches for
+from bench.framework import FRAMEWORKS
+
+CERTIFIED = ("ssm", "settings", *(f"models_{name}" for name in FRAMEWORKS))  # what a parity certificate vouches for
 SOURCES = (*CERTIFIED, "bench", "datasets", "run.py")  # what a record's figures depend on, beside its config
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 
@@ -112,6 +114,12 @@ def package_versions(names: Iterable[str]) -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             versions[name] = None
     return versions
+
+
+def missing_packages(framework: str) -> list[str]:
+    """The packages of a framework that are not installed."""
+    versions = package_versions(FRAMEWORKS[framework].packages)
+    return [name for name, version in versions.items() if version is None]
 
 
 def gpu_driver() -> str | None:

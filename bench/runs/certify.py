@@ -11,9 +11,9 @@ from bench.store import certificate
 from bench.tasks import parity
 from bench.tasks.context import Context
 from bench.workers.remote import RunEnded
-from datasets.reasons import said
 from settings.errors import SettingError
 from settings.progress import VOICE
+from settings.reasons import said
 
 Found = tuple[dict[str, Any] | None, str | None]  # a certificate, and what the record should say of it
 

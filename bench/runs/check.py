@@ -17,9 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.framework import FRAMEWORKS
 from bench.measure import machine
 from bench.measure.variables import refuse
-from bench.runs.declared import check_declared, check_group, declared
+from bench.runs.declared import check_declared, check_group
 from bench.store.records import check_writable
 from bench.store.schema import PRECISIONS
 from bench.tasks import registry as tasks
@@ -162,34 +163,16 @@ def _check_hardware(config: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def _check_framework(framework: Mapping[str, Any]) -> None:
-    rules: dict[str, Rule] = {
-        "name": _text,
-        "compile": _text,
-        "modes": _texts,
-        "packages": _texts,
-    }
-    _apply("framework.", framework, rules)
-    modes = declared(CONF, f"framework/{framework['name']}")["modes"]
-    if framework["modes"] != modes or not framework["packages"]:
-        name = "packages" if framework["modes"] == modes else "modes"
-        raise SettingError(
-            f"framework.{name}", framework[name], "says what the framework is, no choice", "leave it out."
-        )
-    check_choice("framework.compile", framework["compile"], modes)
-    missing = missing_packages(framework)
-    if missing:
+    name = framework["name"]
+    modes = FRAMEWORKS[name].modes
+    _apply("framework.", framework, {"name": _text, "compile": partial(check_choice, choices=tuple(modes))})
+    if missing := machine.missing_packages(name):
         raise SettingError(
             "framework",
-            framework["name"],
+            name,
             f"needs {', '.join(missing)}, not installed here",
             'run pip install -e ".[bench]".',
         )
-
-
-def missing_packages(framework: Mapping[str, Any]) -> list[str]:
-    """The packages of a framework (conf/framework) that are not installed."""
-    versions = machine.package_versions(framework["packages"])
-    return [name for name, version in versions.items() if version is None]
 
 
 def _apply(prefix: str, settings: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:

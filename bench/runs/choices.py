@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-from datasets.hidden import is_foreign
+from settings.hidden import is_foreign
 from settings.progress import wrapped
 
 _EXAMPLES = """\

@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from bench.framework import FRAMEWORKS
 from bench.measure import machine
 from bench.measure.variables import stated
 from bench.runs.check import CONF, Checked, check
@@ -26,8 +27,8 @@ from bench.store.files import RecordError
 from bench.store.outcome import Outcome
 from bench.store.records import find_done, new_record, plain, read_record, refused_record, set_status, write_record
 from bench.tasks import registry
-from datasets.reasons import said
 from settings.progress import VOICE
+from settings.reasons import said
 
 ROOT = Path(__file__).resolve().parents[2]
 Config = Mapping[str, Any]
@@ -79,7 +80,7 @@ def _launched(config: dict[str, Any]) -> Outcome:
     record = new_record(
         config,
         code=machine.code_state(ROOT),
-        versions=machine.package_versions(config["framework"]["packages"]),
+        versions=machine.package_versions(FRAMEWORKS[config["framework"]["name"]].packages),
         machine=machine.describe_machine(),
         environment=stated(os.environ),
         device=checked.device,

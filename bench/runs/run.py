@@ -15,11 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from bench.framework import FRAMEWORKS
 from bench.runs import certify
 from bench.runs.check import Checked
-from bench.runs.choices import choices
+from bench.runs.declared import declared
 from bench.runs.interrupts import held_back
 from bench.runs.leases import Lease
 from bench.runs.plan import plan
@@ -33,8 +32,8 @@ from bench.workers.environment import environment
 from bench.workers.observations import completed
 from bench.workers.protocol import Build
 from bench.workers.remote import Crew, Remote, RunEnded
-from datasets.reasons import said
 from settings.progress import VOICE
+from settings.reasons import said
 
 Config = dict[str, Any]
 
@@ -163,11 +162,8 @@ class Run:
     def _frameworks(self) -> dict[str, Config]:
         """The chosen framework, as it is set, and the one that a certificate compares it with."""
         own = self.config["framework"]
-        conf = self.root / "conf"
-        partner = next(name for name in choices(conf, "framework") if name != own["name"])
-        other = OmegaConf.to_container(OmegaConf.load(conf / "framework" / f"{partner}.yaml"))
-        assert isinstance(other, dict)
-        return {own["name"]: own, partner: {str(name): value for name, value in other.items()}}
+        partner = next(name for name in FRAMEWORKS if name != own["name"])
+        return {own["name"]: own, partner: dict(declared(self.root / "conf", f"framework/{partner}"))}
 
     def request(self) -> Build:
         """What the run is about, as a worker is told."""
@@ -190,9 +186,8 @@ class Run:
         )
 
     def _start(self, build: Build, *, recorded: bool = False, on_notice: Any = None) -> Remote:
-        own = self.frameworks[build.framework]
-        others = [framework for name, framework in self.frameworks.items() if name != build.framework]
-        strangers = {package for framework in others for package in framework["packages"]} - set(own["packages"])
+        others = {package for framework in FRAMEWORKS.values() for package in framework.packages}
+        strangers = others - set(FRAMEWORKS[build.framework].packages)
         build = replace(build, strangers=sorted(strangers))
         if recorded:
             build = replace(build, record=self.record, results_dir=str(self.folder))

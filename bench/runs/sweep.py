@@ -36,7 +36,7 @@ from bench.runs.job import job, title
 from bench.runs.refusals import explain
 from bench.store.outcome import Outcome
 from bench.store.records import new_id, read_record
-from datasets.reasons import said
+from settings.reasons import said
 
 MOST_JOBS = 100_000  # which are listed before the first one runs
 

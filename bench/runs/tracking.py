@@ -21,8 +21,8 @@ from typing import Any
 
 from bench.store.records import plain
 from bench.workers.children import Child
-from datasets.reasons import said
 from settings.progress import VOICE
+from settings.reasons import said
 
 MODES = ("disabled", "offline", "online")
 START_SECONDS = 60.0

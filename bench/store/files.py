@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datasets.plain_json import strict_json
-from datasets.reasons import said
+from settings.plain_json import strict_json
+from settings.reasons import said
 
 PROBE_BYTES = 256 * 1024  # more than a record takes: a folder that cannot hold it is told of before the run
 

@@ -36,7 +36,7 @@ from bench.store.schema import (
     upgraded,
     validate_certificate,
 )
-from datasets.hidden import is_foreign
+from settings.hidden import is_foreign
 
 CERTIFICATES = "certificates"
 SITTING = ".sitting.jsonl"  # how the name of a file of many ends

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.framework import FRAMEWORKS
 from bench.measure import agreement, machine
 from bench.measure.variables import compared
 from bench.store import certificate
@@ -101,9 +102,8 @@ def key(context: Context, settings: Settings) -> str:
 
 def lacking(context: Context) -> str | None:
     """Which framework cannot be compared, and why; None where all can."""
-    for name, framework in context.frameworks.items():
-        missing = [one for one, version in machine.package_versions(framework["packages"]).items() if version is None]
-        if missing:
+    for name in context.frameworks:
+        if missing := machine.missing_packages(name):
             return f"{name} is not whole here ({', '.join(missing)} not installed)"
     return None
 
@@ -144,7 +144,7 @@ def unfinished(ended: Mapping[str, RunEnded], sides: Collection[str]) -> RunEnde
 
 
 def _versions(context: Context) -> dict[str, str]:
-    packages = {package for framework in context.frameworks.values() for package in framework["packages"]}
+    packages = {package for name in context.frameworks for package in FRAMEWORKS[name].packages}
     return {name: str(version) for name, version in machine.package_versions(sorted(packages)).items()}
 
 

@@ -19,8 +19,8 @@ from bench.tasks.context import Context
 from bench.tasks.settings import Common, choices
 from bench.tasks.task import PEAK, Measure, Task, at
 from bench.workers.protocol import Finish, FirstCall, Memory, Refused, Round, Singles, WarmUp
-from datasets.reasons import said
 from settings.progress import LEAST_SECONDS, Counter, duration
+from settings.reasons import said
 from settings.rules import check_number, check_whole
 
 SHORTEST_ROUND_SECONDS = 0.05  # a round of very short calls holds more of them, so that the clock's grain does not show

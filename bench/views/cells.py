@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.framework import FRAMEWORKS
 from bench.measure.statistics import MINIMUM_SAMPLES, ratio
 from bench.measure.variables import compared
 from bench.store.records import NOT_HASHED
 from bench.tasks import registry as tasks
 from bench.tasks.task import Measure, Record
 
-FRAMEWORKS = ("torch", "jax")
 SIDE = ("value", "iqr", "samples", "status", "records", "certificate", "compile")
 IDENTITY = ("model", "dataset", "hardware", "precision", "batch", "length")
 PROTOCOL = "dataset.protocol"

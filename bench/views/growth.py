@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 
+from bench.framework import FRAMEWORKS
 from bench.measure.statistics import is_wide
 from bench.store.files import RecordError
 from bench.store.records import NOT_HASHED
 from bench.tasks import registry as tasks
 from bench.tasks.task import Record
-from bench.views.cells import FRAMEWORKS
 from bench.views.layout import Layout, laid_out
 
 ROUGH = [f"{name}_rough" for name in FRAMEWORKS]

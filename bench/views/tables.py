@@ -15,19 +15,19 @@ from typing import Any
 
 import pandas as pd
 
+from bench.framework import FRAMEWORKS
 from bench.measure.statistics import is_wide
 from bench.store.files import RecordError
 from bench.tasks import registry as tasks
 from bench.tasks.task import Measure, Record
 from bench.views import growth
-from bench.views.cells import FRAMEWORKS, IDENTITY, cells
+from bench.views.cells import IDENTITY, cells
 from bench.views.layout import Layout, filled, fits, laid_out
 from settings.progress import WIDTH
 
 SECTIONS = tuple(name for name in tasks.names() if tasks.measures(name))
 MARKED = re.compile(r"(<!-- table:(?P<name>[\w.]+) -->\n)(?P<body>.*?)(<!-- /table:(?P=name) -->)", re.DOTALL)
 OPENED = re.compile(r"<!-- table:([\w.]+) -->")
-MODES = {("torch", "none"): "eager", ("torch", "default"): "torch.compile", ("jax", "default"): "jax.jit"}
 # What a row is of: shared values stand above the table. The model is the last to go there.
 LAYOUT = Layout(
     rows=("measure", "dataset", "hardware", "precision", "batch", "length", "settings", "model"),
@@ -165,7 +165,7 @@ def _notes(frame: pd.DataFrame) -> list[str]:
     measures = {row["measure"]: _measure(row) for row in _dicts(frame)}
     notes += dict.fromkeys(one.note for one in measures.values() if one.note is not None)
     found = {side: frame[f"{side}_compile"].dropna().unique() for side in FRAMEWORKS}
-    modes = [f"{side}: {MODES.get((side, one[0]), one[0])}" for side, one in found.items() if len(one) == 1]
+    modes = [f"{side}: {FRAMEWORKS[side].modes.get(one[0], one[0])}" for side, one in found.items() if len(one) == 1]
     if modes:
         notes.append("; ".join(modes) + ".")
     if (frame["distinguishable"] == False).any():  # noqa: E712 - None (no verdict) is a third value

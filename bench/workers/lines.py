@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.workers.protocol import MESSAGES, PROTOCOL
-from datasets.reasons import said
+from settings.reasons import said
 
 _NAME = "@"  # no setting and no field of a record is called so
 

@@ -20,8 +20,8 @@ from bench.workers.building import Building, LoadAdapter, Parts
 from bench.workers.protocol import Build, Built, Done, Epoch, MemoryNow, Refused, Timed, Trained
 from bench.workers.traces import read_state, write_state, write_trace
 from bench.workers.training import hold_limit, train_task
-from datasets.reasons import said
 from settings.progress import VOICE
+from settings.reasons import said
 
 BATCHES_IN_TURN = 4
 Tell = Callable[[Any], None]  # sends the body of a notice

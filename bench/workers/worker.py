@@ -42,8 +42,8 @@ from bench.workers.protocol import (
     WarmUp,
 )
 from bench.workers.station import Station
-from datasets.reasons import said
 from settings.progress import VOICE
+from settings.reasons import said
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_WORDS_SECONDS = 30.0  # what a worker whose parent is gone may take to write its record
