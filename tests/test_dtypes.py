@@ -349,7 +349,7 @@ def test_float64_without_x64_is_refused_and_numpy_float64_is_taken(settings_as_b
     jax.config.update("jax_enable_x64", False)
     with pytest.raises(ValueError, match=r"dtype='float64'.*jax_enable_x64"):
         models_jax.S5Layer(3, 4, 9, dtype=jnp.float64)
-    with pytest.raises(ValueError, match=r"compute_dtype=float64.*jax_enable_x64"):
+    with pytest.raises(ValueError, match=r"compute_dtype='float64'.*jax_enable_x64"):
         models_jax.S5Block(4, 4, 9, compute_dtype="float64")
     layer = models_jax.S5Layer(3, 4, 9)
     assert type_of(layer(np.zeros((2, 9, 3)))) == "float32"

@@ -201,9 +201,9 @@ def nothing_prepared(data_dir: Path) -> bool:
         ({"source": "web"}, r"source='web': must be one of auto, published, generated"),
         ({"protocol": "s4torch"}, r"protocol='s4torch': must be one of default, official, s5, annotated"),
         ({"generated_count": 49}, r"generated_count=49: must be a whole number of at least 50"),
-        ({"generated_count": 1e5}, r"generated_count=100000\.0 must be a whole number"),
+        ({"generated_count": 1e5}, r"generated_count=100000\.0: must be a whole number"),
         ({"generated_seed": -1}, r"generated_seed=-1: must be a whole number of at least 0"),
-        ({"generated_seed": True}, r"generated_seed=True must be a whole number"),
+        ({"generated_seed": True}, r"generated_seed=True: must be a whole number"),
         ({"length": 100}, r"length=100: is not a setting of dataset=listops"),
     ],
 )

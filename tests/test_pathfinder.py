@@ -290,5 +290,5 @@ def refused(data_dir: Path, message: str) -> None:
     ],
 )
 def test_senseless_settings_are_refused(name: str, change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=rf"dataset {name}: {message}"):
+    with pytest.raises(ValueError, match=rf"^dataset\.{message}"):
         registry.describe({**SETTINGS, "name": name, **change})

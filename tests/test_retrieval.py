@@ -72,7 +72,7 @@ def test_retrieval_is_described_without_its_files() -> None:
     ],
 )
 def test_senseless_settings_of_retrieval_are_refused(changes: Mapping[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=f"dataset retrieval: {message}"):
+    with pytest.raises(ValueError, match=rf"^dataset\.{message}"):
         registry.describe(config(**changes))
 
 

@@ -61,7 +61,7 @@ def test_plateau_is_that_of_torch_in_mode_max():
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"name": "cosin"}, "task.schedule.name=cosin"),
+        ({"name": "cosin"}, "task.schedule.name='cosin'"),
         ({"name": "cosine", "warmup": 1.0}, "task.schedule.warmup=1.0"),
         ({"name": "cosine", "final": -1}, "task.schedule.final=-1"),
         ({"name": "plateau", "factor": 1.0}, "task.schedule.factor=1.0"),

@@ -206,8 +206,8 @@ REFUSED = {
     "seed=-1": ["seed=-1"],
     "data_dir=null": ["data_dir=None", "folder"],
     "~dataset": ["dataset=None", "choose"],
-    "out=x.gif": ["out=x.gif", ".png"],
-    "out=absent/x.png": ["out=absent/x.png", "no folder absent"],
+    "out=x.gif": ["out='x.gif'", ".png"],
+    "out=absent/x.png": ["out='absent/x.png'", "no folder absent"],
     "--multirun": ["--multirun", "no such option"],
     "dataset=digits,smnist": ["dataset=digits,smnist: several values"],
 }
