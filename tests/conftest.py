@@ -12,6 +12,9 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # arrays name their precision; without this float64 would be cut silently
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: a pool each of all of them is a tenth slower
+    for pool in ("OMP_NUM_THREADS", "NPROC"):
+        os.environ.setdefault(pool, "1")
 
 import numpy as np
 import pytest

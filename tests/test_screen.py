@@ -248,6 +248,7 @@ def test_a_sweep_whose_reader_is_gone_ends_with_the_job_and_its_record(monkeypat
     os.close(read)
     with open(write, "w", encoding="utf-8", buffering=1) as gone:
         monkeypatch.setattr(sys, "stdout", gone)
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # a session sets it, for its process
         status = screen.command(Session(["-m", "seed=0,1,2"]).run)
         monkeypatch.undo()
         os.dup2(os.open(os.devnull, os.O_WRONLY), write)  # what is left in the buffer
