@@ -11,15 +11,13 @@ import pickle
 import signal
 import sys
 import traceback
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
 
-    from bench.command import Job
-    from bench.launch import Outcome
+    from bench.store.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parent
 CONF = ROOT / "conf"
@@ -31,7 +29,7 @@ def main(words: list[str]) -> int:
     if words[:1] == ["--worker"]:
         return worker()
     if "--help" in words or "-h" in words:
-        from bench.choices import help_text
+        from bench.runs.choices import help_text
 
         print(help_text(CONF))
         return 0
@@ -43,11 +41,11 @@ def main(words: list[str]) -> int:
 
 def worker() -> int:
     """One run: hands the framework's adapter to the bench, which imports none itself."""
-    if sys.platform != "win32":  # Ctrl-C waits until the run can write a record of it (bench/worker.py)
+    if sys.platform != "win32":  # Ctrl-C waits until the run can write a record of it (bench/workers/worker.py)
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     import importlib
 
-    from bench.worker import start
+    from bench.workers.worker import start
 
     return start(lambda framework: importlib.import_module(f"models_{framework}.adapter").adapter)
 
@@ -58,11 +56,9 @@ class Session:
     def __init__(self, words: list[str]) -> None:
         self.words = words
         self.sweep = bool({"-m", "--multirun"} & set(words))  # a file may say so too: _compose asks Hydra
-        self.count = 1
         self.tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
         self.outcomes: list[Outcome] = []
         self.interrupted = False
-        self.folder = Path.cwd()
 
     def interrupt(self, number: int, frame: object) -> None:
         """Ctrl-C, or `kill`: the worker writes its record first. Remembered, as the run may end as ok before."""
@@ -71,8 +67,8 @@ class Session:
 
     def run(self) -> int:
         """Does what the words ask for; the exit status."""
-        from bench.command import REFUSALS, asks_hydra, parse
-        from datasets.progress import wrapped
+        from bench.runs.command import REFUSALS, asks_hydra, parse
+        from settings.progress import wrapped
 
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its refusals: they are put in our words below
         refused = False
@@ -96,11 +92,14 @@ class Session:
         """What Hydra answers by itself: it shows a configuration, helps, completes words, runs a job once more."""
         import hydra
 
-        from bench.command import PRIMARY, VERSION_BASE, plain_words
+        from bench.runs.command import PRIMARY, VERSION_BASE, plain_words
+        from bench.runs.job import job
 
         sys.argv[1:] = plain_words(args)
         try:
-            hydra.main(version_base=VERSION_BASE, config_path=str(CONF), config_name=PRIMARY)(self.job)()
+            # a job that is run once more tells its outcome to nobody else
+            run = hydra.main(version_base=VERSION_BASE, config_path=str(CONF), config_name=PRIMARY)
+            run(lambda config: self._tell(job(config)))()
         except (ValueError, *ANSWERS_FAIL) as error:
             if args.experimental_rerun is not None:
                 fix = "name the config.pickle of a run made with Hydra's PickleJobInfoCallback."
@@ -111,73 +110,50 @@ class Session:
             raise
 
     def _compose(self, args: argparse.Namespace) -> None:
-        """A run, or the jobs of a sweep, one after the other; with --cfg the sweep's configurations are shown."""
-        from bench.command import PRIMARY, Sweep, composer, is_sweep
+        """A run, or the jobs of a sweep; with --cfg the sweep's configurations are shown."""
+        from bench.runs.command import PRIMARY, composer, is_sweep
+        from bench.runs.job import job
 
         name = args.config_name or PRIMARY
         with composer(args) as hydra:
             self.sweep = is_sweep(hydra, name, args)
-            if not self.sweep:
-                hydra.run(name, self.job, list(args.overrides))
-                return
-            sweep = Sweep(hydra, name, args.overrides)
-            self.count = len(sweep.jobs)
-            for job, error in sweep.show(args) if args.cfg else sweep.launch(self.job):
-                if error is not None:
-                    self._not_run(job, error, [*sweep.own, *job.overrides])
+            if self.sweep:
+                self._swept(hydra, name, args)
+            else:
+                self._tell(hydra.run(name, job, list(args.overrides)).return_value)
 
-    def job(self, composed: Any) -> None:
-        """One configuration. A refusal or a failure is kept for the end: the other jobs of a sweep run."""
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
+    def _swept(self, hydra: Any, name: str, args: argparse.Namespace) -> None:
+        from bench.runs.sweep import Sweep
 
-        from bench.launch import Outcome, launch, title
-        from bench.screen import CLOSED
-        from bench.summary import headline, of_run
-        from datasets.progress import VOICE
+        sweep = Sweep(hydra, name, args.overrides, self.tracebacks)
+        if args.cfg:
+            for outcome in sweep.show(args):
+                self._tell(outcome)
+            return
+        sweep.launch(self._tell)
+        self.interrupted |= sweep.interrupted
 
-        config: dict[str, Any] = OmegaConf.to_container(composed)
-        VOICE.number = f"{len(self.outcomes) + 1}/{self.count}" if self.sweep else ""
-        try:
-            config = OmegaConf.to_container(composed, resolve=True)
-            outcome = launch(config, ROOT)
-            if outcome.path is not None and Path.cwd() != self.folder:  # hydra.job.chdir
-                outcome = replace(outcome, path=outcome.path.absolute())
-            print(of_run(outcome), flush=True)
-        except BrokenPipeError as gone:  # Hydra would run the other jobs, for nobody
-            raise SystemExit(CLOSED) from gone
-        except (ValueError, OmegaConfBaseException) as error:
-            if self.tracebacks or config.get("debug") is True:
-                traceback.print_exc()
-            outcome = Outcome(title(config), "refused", self._explained(error, self.words), None)
-            print(headline(outcome), file=sys.stderr, flush=True)
+    def _tell(self, outcome: Outcome) -> None:
+        """How a job ended, as soon as it is known."""
+        from bench.views.summary import headline, of_run
+
         self.outcomes.append(outcome)
+        if outcome.path is None or outcome.status == "refused":
+            print(headline(outcome), file=sys.stderr, flush=True)
+        else:
+            print(of_run(outcome), flush=True)
         if self.interrupted or outcome.status == "interrupted":
             raise KeyboardInterrupt
 
-    def _not_run(self, job: Job, error: Exception, words: list[str]) -> None:
-        """A job of a sweep that Hydra could not compose, or in which a mistake of ours came to light."""
-        from bench.command import REFUSALS
-        from bench.launch import Outcome
-        from bench.summary import headline
-
-        ours = not isinstance(error, REFUSALS)
-        if ours or self.tracebacks:
-            traceback.print_exception(error)
-        message = f"{type(error).__name__}: {error}" if ours else self._explained(error, words)
-        outcome = Outcome(job.label, "failed" if ours else "refused", message, None)
-        print(headline(outcome), file=sys.stderr, flush=True)
-        self.outcomes.append(outcome)
-
     def _explained(self, error: Exception, words: list[str]) -> str:
-        from bench.refusals import explain
+        from bench.runs.refusals import explain
 
         return explain(error, CONF, words)
 
     def run_ended(self) -> int:
         """Exit status: 0 all done, 1 a run failed, 2 a run was refused, 130 Ctrl-C."""
         if self.sweep and self.outcomes:
-            from bench.summary import of_sweep
+            from bench.views.summary import of_sweep
 
             print(of_sweep(self.outcomes))
         if self.interrupted:
@@ -189,6 +165,6 @@ class Session:
 
 
 if __name__ == "__main__":
-    from bench.screen import command
+    from settings.screen import command
 
     sys.exit(command(lambda: main(sys.argv[1:])))

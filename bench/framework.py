@@ -1,5 +1,5 @@
-"""What the bench asks of a framework: the protocol that models_*/adapter.py implement, and the values that
-cross it.
+"""The frameworks, and what the bench asks of one: the protocol that models_*/adapter.py implement, and the values
+that cross it.
 
 The bench imports no framework. run.py hands it an Adapter; everything the bench measures goes through a
 Trainer. Device values (batches, metrics, logits) stay opaque here: the bench only passes them back, waits
@@ -20,8 +20,27 @@ Handle = Any  # something on the device that can be waited for
 Metrics = Any  # handle of (loss, correct): two scalars on the device
 
 
+@dataclass(frozen=True)
+class Framework:
+    """What a framework is, which no user sets.
+
+    packages: what has to be installed, and what a certificate holds for. modes: what framework.compile may be, and how
+    tables call it.
+    """
+
+    packages: tuple[str, ...]
+    modes: Mapping[str, str]
+
+
+# Every framework, in the order of the tables' columns; a certificate compares the run's with the first other one.
+FRAMEWORKS: Mapping[str, Framework] = {
+    "torch": Framework(packages=("torch",), modes={"default": "torch.compile", "none": "eager"}),
+    "jax": Framework(packages=("jax", "jaxlib", "flax", "optax"), modes={"default": "jax.jit"}),
+}
+
+
 class Diverged(RuntimeError):
-    """The loss became NaN or infinite; the message says at which step, and which parameter (bench.finite)."""
+    """The loss became NaN or infinite; the message says at which step, and which parameter (bench.workers.finite)."""
 
 
 class Recompiled(RuntimeError):

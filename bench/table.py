@@ -1,133 +1,37 @@
 """Turns records into tables, Markdown or CSV: rows measure x model x data set x hardware, torch / jax last.
 
-    python -m bench.table [results_dir ...] [--section time|train|all] [--format markdown|csv] [--output FILE]
+    python -m bench.table [results_dir ...] [--section TASK|all] [--format markdown|csv] [--output FILE]
     python -m bench.table --readme README.md results/reference [--check]
 
 Markdown is for reading (median and interquartile range, marks explained below the table); CSV holds the same
 cells as plain numbers. The second form rewrites the tables of a document between `<!-- table:NAME -->` and
-`<!-- /table:NAME -->`; NAME is time, train, one measure of them such as time.train_step, or growth (of the train step's
-time with the length).
+`<!-- /table:NAME -->`; NAME is a task (time, train), one measure of it such as time.train_step, or growth (of the train
+step's time with the length).
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from bench import growth
-from bench.cells import FRAMEWORKS, IDENTITY, MEASURES, Record, cells
-from bench.files import RecordError, update_document, write_text
-from bench.layout import Layout, filled, fits, laid_out, screen_width
-from bench.records import read_records
-from bench.screen import command
-from bench.statistics import is_wide
-from datasets.progress import WIDTH, wrapped
-
-SECTIONS = tuple(MEASURES)
-MARKED = re.compile(r"(<!-- table:(?P<name>[\w.]+) -->\n)(?P<body>.*?)(<!-- /table:(?P=name) -->)", re.DOTALL)
-OPENED = re.compile(r"<!-- table:([\w.]+) -->")
-MODES = {("torch", "none"): "eager", ("torch", "default"): "torch.compile", ("jax", "default"): "jax.jit"}
-# What a row is of: shared values stand above the table. The model is the last to go there.
-LAYOUT = Layout(
-    rows=("measure", "dataset", "hardware", "precision", "batch", "length", "settings", "model"),
-    right=("batch", "length", *FRAMEWORKS, "/".join(FRAMEWORKS)),
-    spare=("precision", "hardware", "batch", "settings", "length", "dataset"),  # the least used first
-    spoken={"dataset": "dataset {}", "batch": "batch {}", "length": "length {}", "model": "model {}"},
-    whole="`python -m bench.table` shows all with `--width 0` or `--format csv`.",
-)
-UNIT = re.compile(r"\(.*\)$")
-PEAK = "Peak memory: of the whole process over imports and data (on a CPU), with what compilation took."
-WAITING = "Waiting for data: loading it and waiting for batches, of that time and the steps'."
-ESTIMATE = "Compiler's estimate: what JAX says that the arrays of a train step take."
-ABOUT = {"peak": PEAK, "data": WAITING, "compiled": ESTIMATE}
-WIDE_RANGE = "◊: the interquartile range is above a quarter of the median."
-NO_CERTIFICATE = "†: no passed parity certificate stands behind this figure."
-ORIGINS = {
-    "selects_on_test": (
-        "‡",
-        "this protocol chooses the best epoch on the test part, as its source does: not an accuracy on unseen data.",
-    ),
-    "generated": ("§", "generated here in the style of the published data, and not comparable with results on that."),
-}
-
-ACCURACIES = {"test", "validation"}  # the measures of which who chose the epoch says something
-
-
-def markdown(frame: pd.DataFrame, measure: str | None = None, width: int | None = WIDTH) -> str:
-    """The Markdown table of a tidy frame (bench.cells) with its notes, `width` columns wide at most (None: any).
-    `measure` keeps one measure only.
-    """
-    if measure is not None:
-        frame = frame[frame["measure"] == measure]
-    if frame.empty:
-        raise RecordError(f"table {measure or ''}: no record measured this; run the task or choose another table")
-    rows = [_text_row(row) for row in _dicts(frame)]
-    shown = pd.DataFrame(rows)
-    if shown["measure"].nunique() == 1 or fits(shown, LAYOUT, width):
-        tables = [_one(shown, width)]
-    else:  # a table of each measure spares its column
-        tables = [_one(own, width) for _, own in shown.groupby("measure", sort=False)]
-    return (
-        "\n".join([*(f"{table}\n" for table in tables), *(filled(f"- {note}", width, "  ") for note in _notes(frame))])
-        + "\n"
-    )
-
-
-def _one(shown: pd.DataFrame, width: int | None) -> str:
-    """One table; the unit of a single measure stands in the heads of its figures."""
-    if shown["measure"].nunique() > 1:
-        return laid_out(shown, LAYOUT, width)
-    unit = UNIT.search(shown["measure"].iloc[0])
-    heads = {name: f"{name} {unit[0]}" if unit else name for name in FRAMEWORKS}
-    layout = replace(LAYOUT, right=(*LAYOUT.right, *heads.values()))
-    return laid_out(shown.rename(columns=heads), layout, width)
-
-
-def render(records: Sequence[Record], name: str) -> str:
-    """The table NAME of some records: 'time', 'train', one measure of them, such as 'time.train_step', or 'growth'."""
-    if name == "growth":
-        return growth.markdown(records)
-    section, _, measure = name.partition(".")
-    if section not in MEASURES or (measure and measure not in [one.name for one in MEASURES[section]]):
-        known = [f"{section}.{one.name}" for section, measures in MEASURES.items() for one in measures]
-        raise RecordError(f"table {name!r}: unknown; choose from {', '.join([*SECTIONS, 'growth', *known])}")
-    return markdown(cells(records, section), measure or None)
-
-
-def updated_document(text: str, records: Sequence[Record]) -> str:
-    """`text` with every marked table made anew. Raises RecordError for an unknown or unclosed marker."""
-    names = [match["name"] for match in MARKED.finditer(text)]
-    if unclosed := [name for name in OPENED.findall(text) if name not in names]:
-        raise RecordError(f"marker <!-- table:{unclosed[0]} -->: not closed; add <!-- /table:{unclosed[0]} -->")
-    if not names:
-        raise RecordError("no <!-- table:NAME --> marker found; add one where the table belongs")
-    return MARKED.sub(lambda match: f"{match[1]}\n{render(records, match['name'])}\n{match[4]}", text)
-
-
-def result_rows(record: Record) -> list[dict[str, Any]]:
-    """One record's measures as (measure, value, iqr) rows, for showing it on its own (W&B)."""
-    frame = cells([record], record["task"]) if record["task"] in MEASURES else pd.DataFrame()
-    side = record["framework"]
-    return [
-        {"measure": row["label"], "value": _number_or_none(row[f"{side}_value"]), "iqr": row[f"{side}_iqr"]}
-        for row in _dicts(frame)
-        if row[f"{side}_samples"]
-    ]
+from bench.store.files import RecordError, update_document, write_text
+from bench.store.records import read_records
+from bench.tasks.task import Record
+from bench.views.layout import screen_width
+from bench.views.tables import SECTIONS, tables, updated_document
+from settings.progress import WIDTH, wrapped
+from settings.screen import command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; 0 when the table was made (or is up to date), 1 when not."""
     parser = argparse.ArgumentParser(prog="python -m bench.table", description="Tables from the records of runs.")
-    parser.add_argument("results_dir", nargs="*", default=["results"], help="folders of records (default: results)")
+    parser.add_argument(
+        "results_dir", nargs="*", default=["results"], help="folders of records, or *.sitting.jsonl (default: results)"
+    )
     parser.add_argument("--section", choices=[*SECTIONS, "all"], default="all")
     parser.add_argument("--format", choices=["markdown", "csv"], default="markdown")
     parser.add_argument("--width", type=int, help="of the tables, in columns (default: the terminal's, or 100; 0: any)")
@@ -143,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             update_document(options.readme, partial(updated_document, records=records), options.check)
         else:
             width = options.width if options.width is not None else WIDTH if options.output else screen_width()
-            _put(_table(records, options.section, options.format, width or None), options.output)
+            _put(tables(records, options.section, options.format, width or None), options.output)
     except RecordError as error:
         print(wrapped(str(error)), file=sys.stderr)
         return 1
@@ -163,100 +67,11 @@ def _all_records(folders: Iterable[str]) -> list[Record]:
     return list(records.values())
 
 
-def _table(records: Sequence[Record], section: str, form: str, width: int | None) -> str:
-    wanted = SECTIONS if section == "all" else (section,)
-    frames = {name: frame for name in wanted if not (frame := cells(records, name)).empty}
-    if not frames:
-        raise RecordError(f"no record with task={' or task='.join(wanted)}; run one, or choose another --section")
-    if form == "csv":
-        return pd.concat([frame.assign(section=name) for name, frame in frames.items()]).to_csv(index=False)
-    return "\n".join(f"### {name}\n\n{markdown(frame, width=width)}" for name, frame in frames.items())
-
-
 def _put(text: str, output: Path | None) -> None:
     if output is None:
         print(text, end="")
     else:
         write_text(output, text)
-
-
-def _text_row(row: Mapping[str, Any]) -> dict[str, str]:
-    shown = {"measure": str(row["label"]), **{name: _text_of(row[name]) for name in IDENTITY}}
-    marks = (mark for name, (mark, _) in ORIGINS.items() if row[name] and _concerns(name, row["measure"]))
-    shown["dataset"] = " ".join([shown["dataset"], *marks])
-    shown["settings"] = row["settings"]
-    for framework in FRAMEWORKS:
-        shown[framework] = _text_cell(*(row[f"{framework}_{name}"] for name in ("status", "samples", "value", "iqr")))
-        if row[f"{framework}_samples"] and not row[f"{framework}_certificate"]:
-            shown[framework] += " †"
-    shown["/".join(FRAMEWORKS)] = _text_ratio(row)
-    return shown
-
-
-def _text_of(value: Any) -> str:
-    return "–" if pd.isna(value) else str(value)
-
-
-def _concerns(origin: str, measure: str) -> bool:
-    return origin != "selects_on_test" or measure in ACCURACIES
-
-
-def _text_cell(status: str | None, samples: int, value: float, iqr: float) -> str:
-    if not samples:
-        return "–" if pd.isna(status) or status == "ok" else status.replace("_", " ")
-    if samples == 1:
-        return _figure(value)
-    return f"{_figure(value)} [{_figure(iqr)}]{' ◊' * is_wide(value, iqr)}"
-
-
-def _text_ratio(row: Mapping[str, Any]) -> str:
-    if math.isnan(row["ratio"]):
-        return "–"
-    return f"{row['ratio']:.2f}" if row["distinguishable"] is not False else f"≈ ({row['ratio']:.2f})"
-
-
-def _figure(value: float) -> str:
-    """Three significant digits without an exponent; whole numbers from 100 on."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{digits}f}"
-
-
-def _notes(frame: pd.DataFrame) -> list[str]:
-    notes = [
-        "Median, [interquartile range] where there are several samples. "
-        "torch/jax above 1: jax is faster, or takes less."
-    ]
-    notes += [text for name, text in ABOUT.items() if (frame["measure"] == name).any()]
-    found = {side: frame[f"{side}_compile"].dropna().unique() for side in FRAMEWORKS}
-    modes = [f"{side}: {MODES.get((side, one[0]), one[0])}" for side, one in found.items() if len(one) == 1]
-    if modes:
-        notes.append("; ".join(modes) + ".")
-    if (frame["distinguishable"] == False).any():  # noqa: E712 - None (no verdict) is a third value
-        notes.append("≈: the samples of the two cannot be told apart.")
-    ranges = [(row[f"{side}_value"], row[f"{side}_iqr"]) for row in _dicts(frame) for side in FRAMEWORKS]
-    if any(is_wide(value, iqr) for value, iqr in ranges):
-        notes.append(WIDE_RANGE)
-    if any(((frame[f"{side}_samples"] > 0) & ~frame[f"{side}_certificate"]).any() for side in FRAMEWORKS):
-        notes.append(NO_CERTIFICATE)
-    for name, (mark, meaning) in ORIGINS.items():
-        if any(own and _concerns(name, measure) for own, measure in zip(frame[name], frame["measure"], strict=True)):
-            notes.append(f"{mark}: {meaning}")
-    counts = [int(frame[f"{side}_records"].max()) for side in FRAMEWORKS]
-    if max(counts) > 1:
-        notes.append(f"Up to {max(counts)} finished records stand for a cell; the newest is shown.")
-    if not frame["same_code"].all():
-        notes.append("In some rows the two frameworks were measured with different versions of the code.")
-    return notes
-
-
-def _dicts(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _number_or_none(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
 
 
 if __name__ == "__main__":

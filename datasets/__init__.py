@@ -4,8 +4,7 @@ At the top stand the data sets, and what the rest of the project calls:
 
 - a data set (digits.py, smnist.py, ...) has the functions `describe`, `prepare` and `load`, by which registry.py finds
   it, and states its protocols;
-- registry.py calls them by name; data.py says what they give; batches.py what a run takes of it; settings.py checks;
-- hidden.py, plain_json.py and reasons.py know what counts as a file, as JSON and as an error's words.
+- registry.py calls them by name; data.py says what they give; batches.py what a run takes of it.
 
 The rooms, whose arrows run one way, catalogue -> parts -> files -> generators, store:
 

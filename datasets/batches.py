@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from datasets.store.stored import Stored, length_axis
+from settings.problem import Problem
 
 BatchT = TypeVar("BatchT")
 InputsT = TypeVar("InputsT", np.ndarray, Stored)
@@ -70,6 +71,12 @@ def fit_length(inputs: InputsT, length: int | None) -> InputsT:
     _at_least("the sequences' own length", own, 1)
     order = np.arange(length) % own
     return inputs.reordered(order) if isinstance(inputs, Stored) else np.take(inputs, order, axis=axis)
+
+
+def at_length(inputs: InputsT, targets: np.ndarray, problem: Problem) -> tuple[InputsT, np.ndarray]:
+    """Inputs, and targets (M,) or (M, L), with sequences of the problem's length."""
+    length = problem.length
+    return fit_length(inputs, length), fit_length(targets, length) if problem.per_step else targets
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.store.stored import Stored
+from settings.problem import Problem
 
-PADDING = 0  # the token that fills a sequence up to its data set's length; no other symbol has this number
+PADDING = 0  # what fills texts here up to their length; no other symbol of theirs has this number
 
 
 class DataError(ValueError):
@@ -23,21 +24,14 @@ class DataError(ValueError):
 class Description:
     """What is known of a data set before its files are read, and, once they are prepared, how many sequences it has.
 
-    `vocabulary` is None for real-valued inputs, else the number of token values. `padded`: the sequences end before
-    `length`, and PADDING fills what is left (tokens only). `documents`: token sequences that belong to one target.
-    `counts` maps "train", "validation" and "test" to numbers of sequences; None where only the files know them.
-    `protocol`: whose split and values. `selects_on_test`: that protocol chooses its best epoch on the test part.
-    `generated`: made here by a program in the style of the published data.
+    `problem`: what it asks of a network. `counts` maps "train", "validation" and "test" to numbers of sequences; None
+    where only the files know them. `protocol`: whose split and values. `selects_on_test`: that protocol chooses its
+    best epoch on the test part. `generated`: made here by a program in the style of the published data.
     """
 
     name: str
-    length: int
-    channels: int
-    classes: int
-    vocabulary: int | None
+    problem: Problem
     counts: Mapping[str, int] | None
-    padded: bool = False
-    documents: int = 1
     protocol: str = "default"
     selects_on_test: bool = False
     generated: bool = False
@@ -45,7 +39,9 @@ class Description:
 
 @dataclass(frozen=True)
 class Split:
-    """inputs float32 (M, L, C), or int32 tokens (M, L), (M, documents, L) for several a target; targets int32 (M,)."""
+    """inputs float32 (M, L, C), or int32 tokens (M, L), (M, documents, L) for several a target; targets int32 (M,), or
+    (M, L) with one a step, NO_TARGET where a step has none.
+    """
 
     inputs: np.ndarray | Stored
     targets: np.ndarray

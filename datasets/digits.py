@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from datasets.data import DataError, Dataset, Description, Split
-from datasets.parts.splits import cut_validation, stratified_test, validation_count
-from datasets.settings import refuse_unknown, validation_fraction
+from datasets.parts.splits import cut_validation, stratified_test, validation_count, validation_fraction
+from settings.problem import Problem
+from settings.rules import check_known
 
 _TEST_FRACTION = 0.2
 _TEST_SEED = 1797
@@ -24,10 +25,10 @@ _TRAIN_COUNT, _TEST_COUNT = 1438, 359  # a fifth of each class, rounded class by
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    refuse_unknown("digits", settings, {"validation_fraction"})
-    cut = validation_count(_TRAIN_COUNT, validation_fraction("digits", settings))
+    check_known("dataset", settings, {"validation_fraction"})
+    cut = validation_count(_TRAIN_COUNT, validation_fraction(settings))
     counts = {"train": _TRAIN_COUNT - cut, "validation": cut, "test": _TEST_COUNT}
-    return Description("digits", length=64, channels=1, classes=10, vocabulary=None, counts=counts)
+    return Description("digits", Problem(length=64, classes=10, channels=1), counts)
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
@@ -45,7 +46,7 @@ def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     inputs = (table[:, :-1] / 16.0).astype(np.float32)[:, :, None]
     targets = labels.astype(np.int32)
     rest, test = stratified_test(labels, _TEST_FRACTION, _TEST_SEED)
-    train, validation = cut_validation(len(rest), validation_fraction("digits", settings), seed)
+    train, validation = cut_validation(len(rest), validation_fraction(settings), seed)
     parts = (rest[train], rest[validation], test)
     return Dataset(description, *(Split(inputs[part], targets[part]) for part in parts))
 

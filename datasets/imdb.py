@@ -29,10 +29,11 @@ from datasets.data import Dataset, Description, Split
 from datasets.files import characters
 from datasets.files import imdb as imdb_files
 from datasets.parts.protocols import Protocol, chosen
-from datasets.parts.splits import Cut, Parts
+from datasets.parts.splits import Cut, Parts, validation_fraction
 from datasets.parts.texts import Text
-from datasets.settings import refuse_unknown, validation_fraction
 from datasets.store.stored import Stored
+from settings.problem import Problem
+from settings.rules import check_known
 
 PROTOCOLS: tuple[Protocol[Cut | Parts, Text], ...] = (
     Protocol("default", Cut(), Text(length=4096, free=True)),
@@ -44,18 +45,14 @@ PROTOCOLS: tuple[Protocol[Cut | Parts, Text], ...] = (
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    refuse_unknown("imdb", settings, {"protocol", "length", "validation_fraction"})
-    protocol = chosen("imdb", settings, PROTOCOLS)
-    length = protocol.values.chosen_length("imdb", settings, protocol.name)
-    fraction = validation_fraction("imdb", settings, protocol.name if protocol.split.fixed else None)
+    check_known("dataset", settings, {"protocol", "length", "validation_fraction"})
+    protocol = chosen(settings, PROTOCOLS)
+    length = protocol.values.chosen_length(settings, protocol.name)
+    fraction = validation_fraction(settings, protocol.name if protocol.split.fixed else None)
     return Description(
         "imdb",
-        length,
-        channels=1,
-        classes=len(imdb_files.CLASSES),
-        vocabulary=imdb_files.VOCABULARY,
+        Problem(length, len(imdb_files.CLASSES), vocabulary=imdb_files.VOCABULARY, padding=protocol.values.padding),
         counts=protocol.split.counts(imdb_files.published(), fraction),
-        padded=protocol.values.masked,
         protocol=protocol.name,
         selects_on_test=protocol.selects_on_test,
     )
@@ -64,17 +61,17 @@ def describe(settings: Mapping[str, Any]) -> Description:
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
     """Find or fetch the reviews, check and prepare them; DataError if that fails."""
     description = describe(settings)
-    imdb_files.prepared(description.length, data_dir)
+    imdb_files.prepared(description.problem.length, data_dir)
     return description
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs int32 tokens (M, length)."""
     description = describe(settings)
-    arrays = imdb_files.prepared(description.length, data_dir).arrays
+    arrays = imdb_files.prepared(description.problem.length, data_dir).arrays
     tokens, labels = arrays["tokens"], arrays["labels"]
-    split = chosen("imdb", settings, PROTOCOLS).split
-    rows = split.rows(imdb_files.published(), validation_fraction("imdb", settings), seed)
+    split = chosen(settings, PROTOCOLS).split
+    rows = split.rows(imdb_files.published(), validation_fraction(settings), seed)
     parts = (Split(Stored(tokens, own), labels[own].astype(np.int32)) for own in rows)
     return Dataset(description, *parts)
 

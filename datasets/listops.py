@@ -20,14 +20,16 @@ from datasets.data import PADDING, Dataset, Description, Split
 from datasets.files import listops as listops_files
 from datasets.files import listops_values, sources
 from datasets.files.listops import CLASSES, FILES
+from datasets.generators import MOST_GENERATED
 from datasets.generators import listops as listops_generator
 from datasets.generators.listops import END_OF_SEQUENCE, SYMBOLS
 from datasets.parts.protocols import Protocol, chosen
 from datasets.parts.splits import Parts
 from datasets.parts.texts import Text
-from datasets.settings import LARGEST_SEED, MOST_GENERATED, choice, refuse_unknown, whole_number
 from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
 from datasets.store.stored import Stored
+from settings.problem import Problem
+from settings.rules import LARGEST_SEED, check_known, chosen_of, whole_of
 
 LENGTH = 2048
 PROTOCOLS = (
@@ -44,10 +46,10 @@ def describe(settings: Mapping[str, Any]) -> Description:
 
     With source=auto or published only the files know the counts; with auto, only prepare() knows what is generated.
     """
-    refuse_unknown("listops", settings, {"source", "protocol", "generated_count", "generated_seed"})
-    source = choice("listops", settings, "source", sources.SOURCES)
-    count = whole_number("listops", settings, "generated_count", least=50, most=MOST_GENERATED)
-    whole_number("listops", settings, "generated_seed", least=0, most=LARGEST_SEED)
+    check_known("dataset", settings, {"source", "protocol", "generated_count", "generated_seed"})
+    source = chosen_of("dataset", settings, "source", sources.SOURCES)
+    count = whole_of("dataset", settings, "generated_count", least=50, most=MOST_GENERATED)
+    whole_of("dataset", settings, "generated_seed", least=0, most=LARGEST_SEED)
     return _description(settings, _generated_counts(count) if source == "generated" else None, source == "generated")
 
 
@@ -64,7 +66,7 @@ def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     found = _arrays(settings, data_dir)
     counts = {part: found.notes["counts"][part] for part in FILES}
     tokens, targets = found.arrays["tokens"], found.arrays["targets"]
-    rows = chosen("listops", settings, PROTOCOLS).split.rows(counts)
+    rows = chosen(settings, PROTOCOLS).split.rows(counts)
     parts = (Split(Stored(tokens, own), targets[own].astype(np.int32)) for own in rows)
     return Dataset(_description(settings, counts, found.notes["generated"]), *parts)
 
@@ -82,15 +84,11 @@ def text_of(settings: Mapping[str, Any], tokens: np.ndarray) -> str:
 
 
 def _description(settings: Mapping[str, Any], counts: Mapping[str, int] | None, generated: bool) -> Description:
-    protocol = chosen("listops", settings, PROTOCOLS)
+    protocol = chosen(settings, PROTOCOLS)
     return Description(
         "listops",
-        protocol.values.length,
-        channels=1,
-        classes=CLASSES,
-        vocabulary=len(SYMBOLS),
+        Problem(protocol.values.length, CLASSES, vocabulary=len(SYMBOLS), padding=protocol.values.padding),
         counts=None if counts is None else protocol.split.counts(counts),
-        padded=protocol.values.masked,
         protocol=protocol.name,
         selects_on_test=protocol.selects_on_test,
         generated=generated,

@@ -22,8 +22,9 @@ from datasets.files import nsynth as nsynth_files
 from datasets.files.wav import SCALE
 from datasets.parts.clips import ClipProtocol, Listed, RandomTenth, Samples, assembled
 from datasets.parts.protocols import chosen
-from datasets.settings import number_choice, refuse_unknown
 from datasets.store.stored import Stored
+from settings.problem import Problem
+from settings.rules import check_known, chosen_of
 
 _NAME = "nsynth"
 PROTOCOLS = (
@@ -34,16 +35,13 @@ PROTOCOLS = (
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    refuse_unknown(_NAME, settings, {"protocol", "seconds"})
-    protocol = chosen(_NAME, settings, PROTOCOLS)
-    seconds = number_choice(_NAME, settings, "seconds", (nsynth_files.SECONDS, nsynth_files.SECONDS // 2))
+    check_known("dataset", settings, {"protocol", "seconds"})
+    protocol = chosen(settings, PROTOCOLS)
+    seconds = chosen_of("dataset", settings, "seconds", (nsynth_files.SECONDS, nsynth_files.SECONDS // 2))
     return Description(
         _NAME,
-        seconds * nsynth_files.RATE,
-        1,
-        len(nsynth_files.FAMILIES),
-        None,
-        None,
+        Problem(seconds * nsynth_files.RATE, len(nsynth_files.FAMILIES), channels=1),
+        counts=None,
         protocol=protocol.name,
         selects_on_test=protocol.selects_on_test,
     )
@@ -57,9 +55,9 @@ def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three parts, inputs float32 (M, 64000 or 32000, 1) in [-1, 1); the same for every seed."""
     description = describe(settings)
-    notes = nsynth_files.notes(description.length, data_dir)
+    notes = nsynth_files.notes(description.problem.length, data_dir)
     labels = notes.arrays["labels"].astype(np.int32)
-    protocol, samples = chosen(_NAME, settings, PROTOCOLS), notes.arrays["samples"]
+    protocol, samples = chosen(settings, PROTOCOLS), notes.arrays["samples"]
     rows, divisor = protocol.split.rows(notes), protocol.values.divisor
     return assembled(description, [Split(Stored(samples, own, divisor), labels[own]) for own in rows])
 

@@ -49,7 +49,7 @@ def load(settings: Mapping[str, Any], data_dir: str | Path, seed: int) -> Datase
 def class_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """What the classes are called: as the module's own `class_names(settings)` says, or else their numbers."""
     own = vars(_module(settings)).get("class_names")
-    return tuple(map(str, range(describe(settings).classes))) if own is None else tuple(own(settings))
+    return tuple(map(str, range(describe(settings).problem.classes))) if own is None else tuple(own(settings))
 
 
 def text_of(settings: Mapping[str, Any], tokens: np.ndarray) -> str:
@@ -84,17 +84,17 @@ def _module(settings: Mapping[str, Any]) -> ModuleType:
 
 def _check(dataset: Dataset) -> None:
     """Hold a data set to its own description: a mistake here is ours, not the user's."""
-    description = dataset.description
+    description, problem = dataset.description, dataset.description.problem
     assert description.counts is not None, description.name
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     for part, split in splits.items():
         count = description.counts[part]
-        real = description.vocabulary is None
-        documents = (description.documents,) if description.documents > 1 else ()
-        own = (description.length, description.channels) if real else (*documents, description.length)
+        documents = (problem.documents,) if problem.documents > 1 else ()
+        own = (*documents, problem.length) if problem.tokens else (problem.length, problem.features)
         assert split.inputs.shape == (count, *own), (part, split.inputs.shape)
-        assert split.inputs.dtype == (np.float32 if real else np.int32), (part, split.inputs.dtype)
+        assert split.inputs.dtype == (np.int32 if problem.tokens else np.float32), (part, split.inputs.dtype)
         array = split.inputs.array if isinstance(split.inputs, Stored) else split.inputs
         assert array.flags.c_contiguous, part  # else every batch is gathered from all over the array
-        assert split.targets.shape == (count,), (part, split.targets.shape)
+        steps = (problem.length,) if problem.per_step else ()
+        assert split.targets.shape == (count, *steps), (part, split.targets.shape)
         assert split.targets.dtype == np.int32, (part, split.targets.dtype)

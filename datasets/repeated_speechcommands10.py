@@ -21,10 +21,11 @@ from datasets.files.speech_commands import LENGTH, WORDS_10
 from datasets.files.wav import SCALE
 from datasets.parts.clips import ClipProtocol, Listed, RandomTenth, Samples, assembled
 from datasets.parts.protocols import chosen
-from datasets.settings import refuse_unknown
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe
 from datasets.store.stored import Stored
+from settings.problem import Problem
+from settings.rules import check_known
 
 _NAME = "repeated_speechcommands10"
 PROTOCOLS = (
@@ -37,10 +38,11 @@ _SEED = 4
 
 def describe(settings: Mapping[str, Any]) -> Description:
     """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-    refuse_unknown(_NAME, settings, {"protocol"})
-    protocol = chosen(_NAME, settings, PROTOCOLS)
+    check_known("dataset", settings, {"protocol"})
+    protocol = chosen(settings, PROTOCOLS)
     selects = protocol.selects_on_test
-    return Description(_NAME, _PLACES * LENGTH, 1, _PLACES, None, None, protocol=protocol.name, selects_on_test=selects)
+    problem = Problem(_PLACES * LENGTH, classes=_PLACES, channels=1)
+    return Description(_NAME, problem, None, protocol=protocol.name, selects_on_test=selects)
 
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
@@ -54,7 +56,7 @@ def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     clips = speech_commands.clips(WORDS_10, data_dir)
     repeated = _repeated(clips, data_dir)
     labels = repeated["labels"].astype(np.int32)
-    protocol, samples = chosen(_NAME, settings, PROTOCOLS), repeated["samples"]
+    protocol, samples = chosen(settings, PROTOCOLS), repeated["samples"]
     rows, divisor = protocol.split.rows(clips), protocol.values.divisor
     return assembled(description, [Split(Stored(samples, own, divisor), labels[own]) for own in rows])
 

@@ -25,8 +25,9 @@ from datasets.files import retrieval as retrieval_files
 from datasets.parts.protocols import Protocol, chosen
 from datasets.parts.splits import Parts
 from datasets.parts.texts import Text
-from datasets.settings import refuse_unknown
 from datasets.store.stored import Stored
+from settings.problem import Problem
+from settings.rules import check_known
 
 LENGTH = 4000  # of a document
 PROTOCOLS = (
@@ -43,15 +44,15 @@ def describe(settings: Mapping[str, Any]) -> Description:
 
 def prepare(settings: Mapping[str, Any], data_dir: Path) -> Description:
     """Find the published files, check and prepare them; DataError if that fails."""
-    length = describe(settings).length
+    length = describe(settings).problem.length
     return _description(settings, retrieval_files.prepared(length, data_dir).notes["counts"])
 
 
 def load(settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
     """The three published parts, inputs int32 tokens (M, 2, length). `seed` decides nothing."""
-    found = retrieval_files.prepared(describe(settings).length, data_dir)
+    found = retrieval_files.prepared(describe(settings).problem.length, data_dir)
     parts = []
-    for part in chosen("retrieval", settings, PROTOCOLS).split.names:
+    for part in chosen(settings, PROTOCOLS).split.names:
         tokens, labels = found.arrays[f"{part}_tokens"], found.arrays[f"{part}_labels"]
         parts.append(Split(Stored(tokens, np.arange(len(tokens))), labels.astype(np.int32)))
     return Dataset(_description(settings, found.notes["counts"]), *parts)
@@ -70,17 +71,19 @@ def text_of(settings: Mapping[str, Any], tokens: np.ndarray) -> str:
 
 
 def _description(settings: Mapping[str, Any], counts: Mapping[str, int] | None) -> Description:
-    refuse_unknown("retrieval", settings, {"protocol", "length"})
-    protocol = chosen("retrieval", settings, PROTOCOLS)
-    return Description(
-        "retrieval",
-        protocol.values.chosen_length("retrieval", settings, protocol.name),
-        channels=1,
+    check_known("dataset", settings, {"protocol", "length"})
+    protocol = chosen(settings, PROTOCOLS)
+    problem = Problem(
+        protocol.values.chosen_length(settings, protocol.name),
         classes=2,
         vocabulary=characters.FIRST + len(retrieval_files.ALPHABET),
-        counts=counts,
-        padded=protocol.values.masked,
+        padding=protocol.values.padding,
         documents=retrieval_files.DOCUMENTS,
+    )
+    return Description(
+        "retrieval",
+        problem,
+        counts,
         protocol=protocol.name,
         selects_on_test=protocol.selects_on_test,
     )

@@ -17,8 +17,8 @@ from datasets.files.speech_commands import LENGTH, WORDS_10
 from datasets.parts import speech
 from datasets.parts.speech import SpeechSet
 from datasets.parts.splits import Rows
-from datasets.reasons import said
 from datasets.store.cache import Prepared
+from settings.reasons import said
 
 _NAME = "speechcommands10"
 

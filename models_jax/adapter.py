@@ -22,7 +22,8 @@ from flax import nnx
 
 from bench.framework import ModelSpec, OptimiserSpec
 from models_jax import functional
-from models_jax.network import model_class
+from models_jax.network import SequenceModel
+from settings.errors import SettingError
 
 Pair = tuple[jax.Array, jax.Array]
 PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
@@ -33,15 +34,15 @@ def adapter(hardware: str, precision: str, threads: int, compile: str) -> Adapte
     """Sets device and precision for the whole process. ValueError for what this machine or JAX cannot do.
 
     XLA reads its number of threads from the environment when the process starts, so `threads` is set by who
-    starts it (bench/launch.py) and nothing is left to do here.
+    starts it (bench/runs/job.py) and nothing is left to do here.
     """
     if compile not in COMPILE:
         raise ValueError(f"framework.compile={compile}: JAX is timed under jit, choose default")
     device = _device(hardware)
     if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision}: unknown; choose one of {', '.join(PRECISIONS)}")
+        raise SettingError("precision", precision, "unknown", f"choose one of {', '.join(PRECISIONS)}")
     if precision == "tf32" and device.platform == "cpu":
-        raise ValueError("precision=tf32: a CPU has no TF32; choose fp32, or hardware=gpu")
+        raise SettingError("precision", "tf32", "a CPU has no TF32", "choose fp32, or hardware=gpu.")
     if precision == "fp64":
         jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_default_matmul_precision", "tensorfloat32" if precision == "tf32" else "highest")
@@ -51,7 +52,7 @@ def adapter(hardware: str, precision: str, threads: int, compile: str) -> Adapte
 
 def _device(hardware: str) -> jax.Device:
     if hardware not in ("auto", "cpu", "gpu"):
-        raise ValueError(f"hardware={hardware}: unknown; choose one of auto, cpu, gpu")
+        raise SettingError("hardware", hardware, "unknown", "choose one of auto, cpu, gpu.")
     if hardware == "cpu":
         return jax.local_devices(backend="cpu")[0]
     try:
@@ -62,9 +63,11 @@ def _device(hardware: str) -> jax.Device:
         present = []
     gpus = [device for device in present if device.platform == "gpu"]
     if hardware == "gpu" and not gpus:
-        raise ValueError(
-            "hardware=gpu (auto means it where the machine has one): JAX sees no GPU here; install jax[cuda13], "
-            "or choose hardware=cpu"
+        raise SettingError(
+            "hardware",
+            "gpu",
+            "JAX sees no GPU here (hardware=auto means it where the machine has one)",
+            "install jax[cuda13], or choose hardware=cpu.",
         )
     return (gpus or present)[0]
 
@@ -95,9 +98,9 @@ class Adapter:
 
     def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> Trainer:
         dtype = jnp.float64 if self.precision == "fp64" else jnp.float32
-        extra = {"compute_dtype": jnp.bfloat16} if self.precision == "bf16" else {}
+        compute = jnp.bfloat16 if self.precision == "bf16" else None
         with jax.default_device(self.jax_device):
-            network = model_class(model.name).from_options(model.options, model.values, dtype, **extra)
+            network = SequenceModel(model.options, model.values, dtype, compute)
             return Trainer(network, model, optimiser, seed, dtype, self.jax_device)
 
     def is_out_of_memory(self, error: BaseException) -> bool:

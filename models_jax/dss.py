@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import Array, lax
 
 from models_jax.chunks import chunked_convolve
 from models_jax.conv import convolve
+from models_jax.keywords import BlockKeywords, LayerKeywords, ModelKeywords
 from models_jax.layer import Constants, Layer, State, step_sizes
 from models_jax.network import Block, SequenceModel
 from models_jax.pairs import Pair, exponential, exponential_less_one, multiply, powers, reciprocal
@@ -43,10 +45,15 @@ def scanned(u: Array, root: Pair, factor: Pair) -> Array:
     return jnp.moveaxis(lax.map(some, parts), 0, 2).reshape(u.shape)
 
 
-class DSSLayer(Layer):
-    """H independent diagonal systems. Settings and parameters: ``ssm.dss.Options``, ``ssm.dss.initial``."""
+class DSS(Layer):
+    """H independent diagonal systems."""
 
-    name = "dss"
+    Lambda_re: nnx.Param  # (1 or H, S): log of -Re Lambda (variant=exp), or Re Lambda
+    Lambda_im: nnx.Param
+    W_re: nnx.Param  # (H, S), B and C in one
+    W_im: nnx.Param
+    W2_re: nnx.Param  # (H, S), of the backward direction
+    W2_im: nnx.Param
 
     def over_sequence(self, u: Array) -> Array:
         if self.options.chosen == "fft":
@@ -138,13 +145,19 @@ class DSSLayer(Layer):
         return (constants["factor"] * reach * state).sum(-1).real + constants["skip"] * u, (state, count + 1.0)
 
 
-class DSSBlock(Block):
-    """A block around a DSS layer; see ``models_jax.network.Block``."""
+class DSSLayer(LayerKeywords, DSS):
+    """The layer by keywords, those of ``ssm.dss.Options``."""
 
-    layer_class = DSSLayer
+    model = "dss"
 
 
-class DSSModel(SequenceModel):
-    """A network of DSS blocks; see ``models_jax.network.SequenceModel``."""
+class DSSBlock(BlockKeywords, Block):
+    """A block around the layer; see ``models_jax.network.Block``."""
 
-    block_class = DSSBlock
+    model = "dss"
+
+
+class DSSModel(ModelKeywords, SequenceModel):
+    """A network of such blocks; see ``models_jax.network.SequenceModel``."""
+
+    model = "dss"

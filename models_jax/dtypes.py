@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from settings.errors import SettingError
+
 PARAMETERS = (jnp.dtype("float32"), jnp.dtype("float64"))
 COMPUTE = (jnp.dtype("float16"), jnp.dtype("bfloat16"), *PARAMETERS)
 FIX = (
@@ -36,14 +38,16 @@ def check_dtypes(dtype: object, compute_dtype: object = None) -> None:
         raise ValueError(f"dtype={named(dtype)}: the parameters {FIX}.")
     if compute_dtype is not None and named(compute_dtype) not in COMPUTE:
         listed = ", ".join(map(str, COMPUTE))
-        raise ValueError(
-            f"compute_dtype={named(compute_dtype)}: must be one of {listed}; leave it out for the parameters' own."
+        raise SettingError(
+            "compute_dtype", named(compute_dtype), f"must be one of {listed}", "leave it out for the parameters' own."
         )
     for name, given in (("dtype", dtype), ("compute_dtype", compute_dtype)):
         if given is not None and named(given) == jnp.float64 and not jax.config.jax_enable_x64:
-            raise ValueError(
-                f"{name}=float64: JAX would cut it to float32 silently; first call "
-                'jax.config.update("jax_enable_x64", True), or take float32.'
+            raise SettingError(
+                name,
+                "float64",
+                "JAX would cut it to float32 silently",
+                'first call jax.config.update("jax_enable_x64", True), or take float32.',
             )
 
 

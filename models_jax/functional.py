@@ -14,6 +14,8 @@ import numpy as np
 import optax
 from flax import nnx
 
+from settings.problem import NO_TARGET
+
 Pair = tuple[jax.Array, jax.Array]
 Tree = dict[str, jax.Array]
 
@@ -133,12 +135,18 @@ def take(held: Pair, indices: jax.Array) -> Pair:
 
 
 def rows(logits: jax.Array, targets: jax.Array, dtype: Any) -> Pair:
-    """(B, K) logits, or (B, L, K) with one target for all steps -> cross-entropy and hits of each row, (B,)."""
+    """Cross-entropy and hits of each row, (B,): logits (B, K) and targets (B,), or (B, L, K) and one a step, (B, L).
+
+    Of a row's steps the mean, over those that have a target; a row without any counts as 0.
+    """
     logits = logits.astype(dtype)
-    spread = targets if logits.ndim == 2 else jnp.broadcast_to(targets[:, None], logits.shape[:2])
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, spread)
-    hits = (logits.argmax(-1) == spread).astype(dtype)
-    return (losses, hits) if logits.ndim == 2 else (losses.mean(1), hits.mean(1))
+    hits = (logits.argmax(-1) == targets).astype(dtype)
+    if targets.ndim == 1:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, targets), hits
+    own = targets != NO_TARGET
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(own, targets, 0))
+    count = own.sum(1).clip(min=1).astype(dtype)
+    return jnp.where(own, losses, 0).sum(1) / count, jnp.where(own, hits, 0).sum(1) / count
 
 
 def arrays(state: nnx.State) -> Tree:

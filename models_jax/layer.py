@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,10 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from models_jax.dtypes import as_real, check_dtypes, common_dtype
-from ssm.checks import check_input, generator, split_settings
+from settings.errors import SettingError
+from settings.rules import check_input
 from ssm.exponential import FARTHEST, LOG_HIGH, LOG_LOW, PARTS, ROOTS
 from ssm.lengths import chunk_length
-from ssm.network import mathematics
 
 Constants = dict[str, Array]
 State = Array | tuple[Array, Array]
@@ -53,29 +53,18 @@ def clip(x: Array, high: float) -> Array:
 class Layer(nnx.Module):
     """A linear map of sequences, in two forms that agree: over a whole sequence, and one step at a time.
 
-    Settings, checked: ``ssm.<name>.Options``. ``values`` are initial parameters by name (``ssm.<name>.initial``), drawn
-    from ``seed`` when absent. Inputs of any real type are taken, and the output is of the parameters' type: float32 or
-    float64; ValueError for another one.
+    ``options``: ``ssm.<model>.Options``. ``values``: initial parameters by name (``ssm.<model>.initial``), which the
+    class declares. Inputs of any real type are taken, and the output is of the parameters' type: float32 or float64;
+    ValueError for another one.
     """
 
-    name: ClassVar[str]
+    D: nnx.Param  # (H,), of the skip connection
+    log_dt: nnx.Param  # (H,) unless the layer says otherwise
 
-    def __init__(
-        self,
-        d_model: int,
-        n: int = 64,
-        l_max: int = 784,
-        *,
-        seed: int = 0,
-        values: Mapping[str, np.ndarray] | None = None,
-        dtype: DTypeLike = jnp.float32,
-        **options,  # the other fields of Options, declared once in ssm/ for both frameworks
-    ) -> None:
+    def __init__(self, options: Any, values: Mapping[str, np.ndarray], dtype: DTypeLike = jnp.float32) -> None:
         check_dtypes(dtype)
-        module = mathematics(self.name)
-        (settings,) = split_settings(options, module.Options)
-        self.options = module.Options(d_model, n, l_max, **settings)
-        hold(self, module.initial(self.options, generator(seed)) if values is None else values, dtype)
+        self.options = options
+        hold(self, values, dtype)
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -120,8 +109,8 @@ class Layer(nnx.Module):
     def discretised(self) -> Constants:
         """What the step form needs, computed once. Raises ValueError for a bidirectional layer."""
         if self.options.bidirectional:
-            raise ValueError(
-                "bidirectional=True: a step at a time sees no future; build the layer with bidirectional=False."
+            raise SettingError(
+                "bidirectional", True, "a step at a time sees no future", "build the layer with bidirectional=False."
             )
         check_dtypes(self.dtype)
         return self.step_form()

@@ -11,12 +11,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ssm.network import PADDING
 
-
-def own_steps(tokens: Array, dtype: DTypeLike) -> Array:
+def own_steps(tokens: Array, padding: int, dtype: DTypeLike) -> Array:
     """(..., L) whole numbers -> the mask (B, L, 1) of all sequences, one after the other."""
-    return (tokens != PADDING).reshape(-1, tokens.shape[-1], 1).astype(dtype)
+    return (tokens != padding).reshape(-1, tokens.shape[-1], 1).astype(dtype)
 
 
 def silenced(x: Array, mask: Array) -> Array:

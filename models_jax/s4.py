@@ -18,10 +18,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import Array, lax
 
 from models_jax.cauchy import cauchy_sums
 from models_jax.conv import convolve
+from models_jax.keywords import BlockKeywords, LayerKeywords, ModelKeywords
 from models_jax.layer import Constants, Layer, clip, complex_of, step_sizes
 from models_jax.network import Block, SequenceModel
 from models_jax.operators import operator
@@ -109,10 +111,19 @@ def corrected(shape: tuple[int, int], rank: int, real: Array, imag: Array, kappa
     return _corrected_sums(shape, rank, real, imag, kappa, sigma)
 
 
-class S4Layer(Layer):
-    """H independent S4 systems. Settings and parameters: ``ssm.s4.Options``, ``ssm.s4.initial``."""
+class S4(Layer):
+    """H independent S4 systems."""
 
-    name = "s4"
+    Lambda_re: nnx.Param  # (1 or H, N/2): log of -Re Lambda (real_part=exp), or Re Lambda
+    Lambda_im: nnx.Param
+    P_re: nnx.Param  # (rank, 1 or H, N/2), the correction
+    P_im: nnx.Param
+    B_re: nnx.Param  # (1 or H, N/2)
+    B_im: nnx.Param
+    C_re: nnx.Param  # (H, N/2), truncated for l_max
+    C_im: nnx.Param
+    C2_re: nnx.Param  # (H, N/2), of the backward direction
+    C2_im: nnx.Param
 
     def over_sequence(self, u: Array) -> Array:
         return convolve(u, self.kernels(u.shape[1]), self.D[...])
@@ -242,13 +253,19 @@ class S4Layer(Layer):
         return y + constants["skip"] * u, state
 
 
-class S4Block(Block):
-    """A block around an S4 layer; see ``models_jax.network.Block``."""
+class S4Layer(LayerKeywords, S4):
+    """The layer by keywords, those of ``ssm.s4.Options``."""
 
-    layer_class = S4Layer
+    model = "s4"
 
 
-class S4Model(SequenceModel):
-    """A network of S4 blocks; see ``models_jax.network.SequenceModel``."""
+class S4Block(BlockKeywords, Block):
+    """A block around the layer; see ``models_jax.network.Block``."""
 
-    block_class = S4Block
+    model = "s4"
+
+
+class S4Model(ModelKeywords, SequenceModel):
+    """A network of such blocks; see ``models_jax.network.SequenceModel``."""
+
+    model = "s4"

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+from flax import nnx
 from jax import Array, lax
 
 from models_jax.chunks import chunked_scan
 from models_jax.conv import transform_scan
 from models_jax.dense import linear
+from models_jax.keywords import BlockKeywords, LayerKeywords, ModelKeywords
 from models_jax.layer import Constants, Layer, clip, step_sizes
 from models_jax.network import Block, SequenceModel
 from models_jax.scan import complex_view, linear_scan, real_view
 from ssm.s5 import LEAST_DECAY
 
 
-class S5Layer(Layer):
-    """A diagonal system with P latent states. Settings and parameters: ``ssm.s5.Options``, ``ssm.s5.initial``."""
+class S5(Layer):
+    """A diagonal system with P latent states."""
 
-    name = "s5"
+    Lambda_re: nnx.Param  # (S,)
+    Lambda_im: nnx.Param
+    B_re: nnx.Param  # (S, H)
+    B_im: nnx.Param
+    C_re: nnx.Param  # (H, S)
+    C_im: nnx.Param
+    C2_re: nnx.Param  # (H, S), of the backward direction
+    C2_im: nnx.Param
+    log_dt: nnx.Param  # (S,), or (1,) with dt_global
 
     def over_sequence(self, u: Array) -> Array:
         lam_bar, b_bar = self.discrete()
@@ -65,13 +75,19 @@ class S5Layer(Layer):
         return real_view(state) @ constants["output"] + constants["skip"] * u, state
 
 
-class S5Block(Block):
-    """A block around an S5 layer; see ``models_jax.network.Block``."""
+class S5Layer(LayerKeywords, S5):
+    """The layer by keywords, those of ``ssm.s5.Options``."""
 
-    layer_class = S5Layer
+    model = "s5"
 
 
-class S5Model(SequenceModel):
-    """A network of S5 blocks; see ``models_jax.network.SequenceModel``."""
+class S5Block(BlockKeywords, Block):
+    """A block around the layer; see ``models_jax.network.Block``."""
 
-    block_class = S5Block
+    model = "s5"
+
+
+class S5Model(ModelKeywords, SequenceModel):
+    """A network of such blocks; see ``models_jax.network.SequenceModel``."""
+
+    model = "s5"

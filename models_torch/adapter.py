@@ -17,7 +17,8 @@ from torch._dynamo.utils import counters  # the first optimiser imports it too: 
 
 from bench.framework import ModelSpec, OptimiserSpec
 from models_torch import functional
-from models_torch.network import model_class
+from models_torch.network import SequenceModel
+from settings.errors import SettingError
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
@@ -34,9 +35,9 @@ def adapter(hardware: str, precision: str, threads: int, compile: str) -> Adapte
     if compile == "default":
         from torch._inductor import compile_fx  # noqa: F401 - now, as the bench reads memory's baseline next
     if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision}: unknown; choose one of {', '.join(PRECISIONS)}")
+        raise SettingError("precision", precision, "unknown", f"choose one of {', '.join(PRECISIONS)}")
     if precision == "tf32" and device.type == "cpu":
-        raise ValueError("precision=tf32: a CPU has no TF32; choose fp32, or hardware=gpu")
+        raise SettingError("precision", "tf32", "a CPU has no TF32", "choose fp32, or hardware=gpu.")
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
@@ -46,12 +47,14 @@ def adapter(hardware: str, precision: str, threads: int, compile: str) -> Adapte
 
 def _device(hardware: str) -> torch.device:
     if hardware not in ("auto", "cpu", "gpu"):
-        raise ValueError(f"hardware={hardware}: unknown; choose one of auto, cpu, gpu")
+        raise SettingError("hardware", hardware, "unknown", "choose one of auto, cpu, gpu.")
     present = torch.cuda.is_available()
     if hardware == "gpu" and not present:
-        raise ValueError(
-            "hardware=gpu (auto means it where the machine has one): PyTorch sees no GPU here; install the "
-            "CUDA build, or choose hardware=cpu"
+        raise SettingError(
+            "hardware",
+            "gpu",
+            "PyTorch sees no GPU here (hardware=auto means it where the machine has one)",
+            "install the CUDA build, or choose hardware=cpu.",
         )
     return torch.device("cuda" if present and hardware != "cpu" else "cpu")
 
@@ -77,8 +80,8 @@ class Adapter:
 
     def build(self, model: ModelSpec, optimiser: OptimiserSpec, seed: int) -> Trainer:
         dtype = torch.float64 if self.precision == "fp64" else torch.float32
-        extra = {"compute_dtype": torch.bfloat16} if self.precision == "bf16" else {}
-        network = model_class(model.name).from_options(model.options, model.values, dtype, **extra)
+        compute = torch.bfloat16 if self.precision == "bf16" else None
+        network = SequenceModel(model.options, model.values, dtype, compute)
         return Trainer(network.to(self.torch_device), model, optimiser, seed, dtype, self.compile == "default")
 
     def is_out_of_memory(self, error: BaseException) -> bool:

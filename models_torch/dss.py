@@ -7,10 +7,11 @@ exp(lambda_n dt T l1) and exp(lambda_n dt l2). Real pairs throughout.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models_torch.chunks import chunked_convolve
 from models_torch.conv import convolve
+from models_torch.keywords import BlockKeywords, LayerKeywords, ModelKeywords
 from models_torch.layer import Constants, Layer, State, step_sizes
 from models_torch.network import Block, SequenceModel
 from models_torch.operators import made_anew
@@ -38,10 +39,15 @@ def scanned(u: Tensor, root: Pair, factor: Pair) -> Tensor:
     return torch.cat([made_anew(some, *part) for part in parts], -1)
 
 
-class DSSLayer(Layer):
-    """H independent diagonal systems. Settings and parameters: ``ssm.dss.Options``, ``ssm.dss.initial``."""
+class DSS(Layer):
+    """H independent diagonal systems."""
 
-    name = "dss"
+    Lambda_re: nn.Parameter  # (1 or H, S): log of -Re Lambda (variant=exp), or Re Lambda
+    Lambda_im: nn.Parameter
+    W_re: nn.Parameter  # (H, S), B and C in one
+    W_im: nn.Parameter
+    W2_re: nn.Parameter  # (H, S), of the backward direction
+    W2_im: nn.Parameter
 
     def over_sequence(self, u: Tensor) -> Tensor:
         if self.options.chosen == "fft":
@@ -129,13 +135,19 @@ class DSSLayer(Layer):
         return (constants["factor"] * reach * state).sum(-1).real + constants["skip"] * u, (state, count + 1.0)
 
 
-class DSSBlock(Block):
-    """A block around a DSS layer; see ``models_torch.network.Block``."""
+class DSSLayer(LayerKeywords, DSS):
+    """The layer by keywords, those of ``ssm.dss.Options``."""
 
-    layer_class = DSSLayer
+    model = "dss"
 
 
-class DSSModel(SequenceModel):
-    """A network of DSS blocks; see ``models_torch.network.SequenceModel``."""
+class DSSBlock(BlockKeywords, Block):
+    """A block around the layer; see ``models_torch.network.Block``."""
 
-    block_class = DSSBlock
+    model = "dss"
+
+
+class DSSModel(ModelKeywords, SequenceModel):
+    """A network of such blocks; see ``models_torch.network.SequenceModel``."""
+
+    model = "dss"

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from settings.errors import SettingError
+
 PARAMETERS = (torch.float32, torch.float64)
 COMPUTE = (torch.float16, torch.bfloat16, *PARAMETERS)
 FIX = (
@@ -26,8 +28,8 @@ def check_dtypes(dtype: object, compute_dtype: object = None) -> None:
         raise ValueError(f"dtype={dtype}: the parameters {FIX}.")
     if compute_dtype is not None and compute_dtype not in COMPUTE:
         listed = ", ".join(map(str, COMPUTE))
-        raise ValueError(
-            f"compute_dtype={compute_dtype}: must be one of {listed}; leave it out for the parameters' own."
+        raise SettingError(
+            "compute_dtype", compute_dtype, f"must be one of {listed}", "leave it out for the parameters' own."
         )
 
 
@@ -46,7 +48,7 @@ def common_dtype(parameters: Mapping[str, Tensor]) -> torch.dtype:
 def as_real(name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
     """x, of any real type, in ``dtype``. ValueError for what is no real tensor."""
     if not isinstance(x, Tensor):
-        raise ValueError(f"{name}={type(x).__name__}: must be a tensor; give torch.as_tensor({name}).")
+        raise SettingError(name, type(x).__name__, "must be a tensor", f"give torch.as_tensor({name}).")
     if x.dtype == dtype:
         return x
     if x.is_complex():

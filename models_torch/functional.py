@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from settings.problem import NO_TARGET
+
 Pair = tuple[Tensor, Tensor]
 Network = Callable[[Tensor], Tensor]
 
@@ -41,10 +43,15 @@ def evaluate(network: Network, batch: Pair, count: int, dtype: torch.dtype) -> T
 
 
 def rows(logits: Tensor, targets: Tensor, dtype: torch.dtype) -> Pair:
-    """(B, K) logits, or (B, L, K) with one target for all steps -> cross-entropy and hits of each row, (B,)."""
+    """Cross-entropy and hits of each row, (B,): logits (B, K) and targets (B,), or (B, L, K) and one a step, (B, L).
+
+    Of a row's steps the mean, over those that have a target; a row without any counts as 0.
+    """
     logits = logits.to(dtype)
-    hits = (logits.argmax(-1) == (targets if logits.ndim == 2 else targets[:, None])).to(dtype)
-    if logits.ndim == 2:
+    hits = (logits.argmax(-1) == targets).to(dtype)
+    if targets.ndim == 1:
         return F.cross_entropy(logits, targets, reduction="none"), hits
-    spread = targets[:, None].expand(logits.shape[:2])
-    return F.cross_entropy(logits.transpose(1, 2), spread, reduction="none").mean(1), hits.mean(1)
+    losses = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none", ignore_index=NO_TARGET)
+    own = (targets != NO_TARGET).to(dtype)
+    count = own.sum(1).clamp(min=1.0)
+    return losses.sum(1) / count, (hits * own).sum(1) / count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from models_torch.dtypes import as_real, check_dtypes, common_dtype, without_autocast
 from models_torch.operators import made_anew
-from ssm.checks import check_input, generator, split_settings
+from settings.errors import SettingError
+from settings.rules import check_input
 from ssm.exponential import FARTHEST, LOG_HIGH, LOG_LOW, PARTS, ROOTS
 from ssm.lengths import chunk_length
-from ssm.network import mathematics
 
 Constants = dict[str, Tensor]
 State = Tensor | tuple[Tensor, Tensor]
@@ -46,30 +46,19 @@ def real_of(x: Tensor) -> torch.dtype:
 class Layer(nn.Module, ABC):
     """A linear map of sequences, in two forms that agree: over a whole sequence, and one step at a time.
 
-    Settings, checked: ``ssm.<name>.Options``. ``values`` are initial parameters by name (``ssm.<name>.initial``), drawn
-    from ``seed`` when absent. Inputs of any real type are taken, and the output is of the parameters' type: float32 or
-    float64, also under autocast; ValueError for another one.
+    ``options``: ``ssm.<model>.Options``. ``values``: initial parameters by name (``ssm.<model>.initial``), which the
+    class declares. Inputs of any real type are taken, and the output is of the parameters' type: float32 or float64,
+    also under autocast; ValueError for another one.
     """
 
-    name: ClassVar[str]
+    D: nn.Parameter  # (H,), of the skip connection
+    log_dt: nn.Parameter  # (H,) unless the layer says otherwise
 
-    def __init__(
-        self,
-        d_model: int,
-        n: int = 64,
-        l_max: int = 784,
-        *,
-        seed: int = 0,
-        values: Mapping[str, np.ndarray] | None = None,
-        dtype: torch.dtype = torch.float32,
-        **options,  # the other fields of Options, declared once in ssm/ for both frameworks
-    ) -> None:
+    def __init__(self, options: Any, values: Mapping[str, np.ndarray], dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         check_dtypes(dtype)
-        module = mathematics(self.name)
-        (settings,) = split_settings(options, module.Options)
-        self.options = module.Options(d_model, n, l_max, **settings)
-        hold(self, module.initial(self.options, generator(seed)) if values is None else values, dtype)
+        self.options = options
+        hold(self, values, dtype)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -111,8 +100,8 @@ class Layer(nn.Module, ABC):
     def discretised(self) -> Constants:
         """What the step form needs, computed once. Raises ValueError for a bidirectional layer."""
         if self.options.bidirectional:
-            raise ValueError(
-                "bidirectional=True: a step at a time sees no future; build the layer with bidirectional=False."
+            raise SettingError(
+                "bidirectional", True, "a step at a time sees no future", "build the layer with bidirectional=False."
             )
         check_dtypes(self.dtype)
         with without_autocast(self.log_dt):

@@ -11,12 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssm.network import PADDING
 
-
-def own_steps(tokens: Tensor, dtype: torch.dtype) -> Tensor:
+def own_steps(tokens: Tensor, padding: int, dtype: torch.dtype) -> Tensor:
     """(..., L) whole numbers -> the mask (B, L, 1) of all sequences, one after the other."""
-    return (tokens != PADDING).reshape(-1, tokens.shape[-1], 1).to(dtype)
+    return (tokens != padding).reshape(-1, tokens.shape[-1], 1).to(dtype)
 
 
 def silenced(x: Tensor, mask: Tensor) -> Tensor:

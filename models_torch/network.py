@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from abc import ABC
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +16,22 @@ from torch import Tensor, nn
 from models_torch import masks
 from models_torch.dense import Dense, Embedding
 from models_torch.dtypes import as_real, check_dtypes, working_dtype
+from models_torch.keywords import LayerKeywords
 from models_torch.layer import Constants, Layer, State, under
 from models_torch.norm import BatchNorm, LayerNorm
-from ssm.checks import check_input, check_pooled, check_size, generator, split_settings
-from ssm.network import BlockOptions, NetworkOptions, block_values, initial, mathematics, network_options
+from settings.rules import check_input, check_size
+from ssm.network import (
+    BlockOptions,
+    NetworkOptions,
+)
+
+
+def layer_class(model: str) -> type[Layer]:
+    """The layer that ``models_torch/<model>.py`` defines for its options."""
+    module = importlib.import_module(f"models_torch.{model}")
+    classes = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
+    return next(cls for cls in classes if issubclass(cls, Layer) and not issubclass(cls, LayerKeywords))
+
 
 # every other activation starts with the exact GELU
 ACTIVATIONS = {"relu": F.relu, "silu": F.silu, "identity": lambda x: x}
@@ -40,45 +51,41 @@ def largest(groups: Tensor) -> Tensor:
     return functools.reduce(larger, (groups[:, :, index] for index in range(groups.shape[2])))
 
 
-class Block(nn.Module, ABC):
+class Block(nn.Module):
     """[norm] -> layer -> activation -> dropout -> [mixing, dropout] -> residual -> [norm] -> pooling.
 
-    (B, L, d_model) -> (B, L // k, d_model), k the pooling. Settings: ``ssm.network.BlockOptions`` and the layer's own.
+    (B, L, d_model) -> (B, L // k, d_model), k the pooling. ``values``: by dotted name (``ssm.network.block_values``).
     With a mask (``masks``), sequences end where it does, and what stands behind changes nothing of theirs.
 
     Inputs of any real type are taken. They are converted to the type that dense layers compute in, which the output has
     too: autocast's, else ``compute_dtype``, else the parameters' own. The layer and the norms stay in the parameters'.
     """
 
-    layer_class: ClassVar[type[Layer]]
+    layer: Layer
+    gate: Dense  # of half_glu1, half_glu2, full_glu
+    value: Dense  # of full_glu
+    mix: Dense  # of mixing=linear
+    norm_pre: LayerNorm | BatchNorm
+    norm_post: LayerNorm | BatchNorm
 
     def __init__(
         self,
-        d_model: int,
-        n: int = 64,
-        l_max: int = 784,
-        *,
-        seed: int = 0,
-        values: Mapping[str, np.ndarray] | None = None,
+        options: BlockOptions,
+        layer_options: Any,
+        values: Mapping[str, np.ndarray],
         dtype: torch.dtype = torch.float32,
         compute_dtype: torch.dtype | None = None,
-        **options,  # BlockOptions' fields and the layer's, declared and checked in ssm/ once for both frameworks
     ) -> None:
         super().__init__()
         check_dtypes(dtype, compute_dtype)
-        name = self.layer_class.name
-        own, of_layer = split_settings(options, BlockOptions, mathematics(name).Options)
-        self.options = BlockOptions(**own)
-        if values is None:
-            layer_options = mathematics(name).Options(d_model, n, l_max, **of_layer)
-            values = block_values(self.options, layer_options, name, generator(seed))
-        self.layer = self.layer_class(d_model, n, l_max, values=under(values, "layer"), dtype=dtype, **of_layer)
-        for part in self.options.dense_names:
+        self.options = options
+        self.layer = layer_class(layer_options.model)(layer_options, under(values, "layer"), dtype)
+        for part in options.dense_names:
             self.add_module(part, Dense(under(values, part), dtype, compute_dtype))
-        for part in self.options.norm_names:
+        for part in options.norm_names:
             norm = under(values, part)
-            momentum = self.options.norm_momentum
-            made = LayerNorm(norm, dtype) if self.options.norm == "layer" else BatchNorm(norm, dtype, momentum)
+            momentum = options.norm_momentum
+            made = LayerNorm(norm, dtype) if options.norm == "layer" else BatchNorm(norm, dtype, momentum)
             self.add_module(part, made)
         self.compute_dtype = compute_dtype
 
@@ -125,7 +132,7 @@ class Block(nn.Module, ABC):
             return x
         average = self.options.pool_kind == "avg"
         if mask is None:
-            check_pooled(x.shape[1], self.options.pooling, size)
+            self.options.check_pooled(x.shape[1])
             groups = x[:, : x.shape[1] // size * size].unflatten(1, (-1, size))
             return groups.mean(2) if average else largest(groups)
         groups, own = masks.in_groups(x, size), masks.in_groups(mask, size)
@@ -147,79 +154,57 @@ class Block(nn.Module, ABC):
         return self.normalised("norm_post", y), state
 
 
-class SequenceModel(nn.Module, ABC):
+class SequenceModel(nn.Module):
     """encoder -> blocks -> read-out -> decoder.
 
     x (B, L, d_input), or (B, L) tokens -> (B, d_output), or (B, L', d_output) with readout="none". With documents=2,
     x has an axis of two after the batch: (B, 2, L, ...) -> (B, d_output).
 
-    ``collapse`` is short for readout="mean" (true) or "none" (false). ``values`` are initial values by dotted name
-    (``ssm.network.initial``), drawn from ``seed`` when absent. Settings: ``ssm.network.network_options``.
+    ``options``: ``ssm.network.network_options``. ``values``: initial values by dotted name (``ssm.network.initial``).
 
     x is of any real type (tokens: whole numbers). The output is of the decoder's, float32 or float64, also under
     autocast and with ``compute_dtype``, in which dense layers compute (see ``Block``). Converting the model converts
     all of it; ValueError, when called, in a type that state-space layers cannot have.
     """
 
-    block_class: ClassVar[type[Block]]
+    encoder: Dense | Embedding
+    blocks: nn.ModuleList
+    head: Dense  # of two documents
+    decoder: Dense
 
     def __init__(
         self,
-        d_input: int,
-        d_model: int,
-        d_output: int,
-        n_blocks: int,
-        n: int,
-        l_max: int,
-        collapse: bool | None = None,
-        *,
-        seed: int = 0,
-        values: Mapping[str, np.ndarray] | None = None,
+        options: NetworkOptions,
+        values: Mapping[str, np.ndarray],
         dtype: torch.dtype = torch.float32,
         compute_dtype: torch.dtype | None = None,
-        **options,  # the other settings of ssm.network.network_options, declared and checked there for both frameworks
     ) -> None:
         super().__init__()
         check_dtypes(dtype, compute_dtype)
-        settings = {"d_model": d_model, "n_blocks": n_blocks, "n": n, "collapse": collapse, **options}
-        self.options = network_options(self.block_class.layer_class.name, d_input, d_output, l_max, settings)
-        self.d_input, self.d_output, self.d_model = self.options.d_input, self.options.d_output, self.options.d_model
-        values = initial(self.options, seed) if values is None else values
-        dtypes = {"dtype": dtype, "compute_dtype": compute_dtype}
-        encoder = Embedding if self.options.encoder == "embedding" else Dense
-        self.encoder = encoder(under(values, "encoder"), **dtypes)
-        settings = self.options.block_settings()
+        self.options = options
+        self.d_input, self.d_output, self.d_model = options.d_input, options.d_output, options.d_model
+        encoder = Embedding if options.encoder == "embedding" else Dense
+        self.encoder = encoder(under(values, "encoder"), dtype, compute_dtype)
         self.blocks = nn.ModuleList(
-            self.block_class(d_model, n, length, values=under(values, f"blocks.{index}"), **dtypes, **settings)
-            for index, length in enumerate(self.options.lengths)
+            Block(options.block, layer, under(values, f"blocks.{index}"), dtype, compute_dtype)
+            for index, layer in enumerate(options.layers)
         )
-        if self.options.documents > 1:
-            self.head = Dense(under(values, "head"), **dtypes)
-        self.decoder = Dense(under(values, "decoder"), **dtypes)
+        if options.documents > 1:
+            self.head = Dense(under(values, "head"), dtype, compute_dtype)
+        self.decoder = Dense(under(values, "decoder"), dtype, compute_dtype)
 
     @property
     def dtype(self) -> torch.dtype:
         """The decoder's type, which the output has."""
         return self.decoder.weight.dtype
 
-    @classmethod
-    def from_options(
-        cls,
-        options: NetworkOptions,
-        values: Mapping[str, np.ndarray],
-        dtype: torch.dtype,
-        compute_dtype: torch.dtype | None = None,
-    ) -> SequenceModel:
-        sizes = {"d_output": options.d_output, "l_max": options.l_max}
-        dtypes = {"dtype": dtype, "compute_dtype": compute_dtype}
-        return cls(options.d_input, values=values, **sizes, **dtypes, **options.settings())
-
     def forward(self, x: Tensor) -> Tensor:
         return self.read_out(self.block_outputs(x)[-1], self.own_steps(x)[-1])
 
     def own_steps(self, x: Tensor) -> list[Tensor | None]:
         """The mask at the encoder and behind each block; None unless the network is padded."""
-        own = [masks.own_steps(x, self.dtype) if self.options.padded else None]
+        padding = self.options.padding
+        own = [None if padding is None else masks.own_steps(x, padding, self.dtype)]
         for block in self.blocks:
             own.append(None if own[-1] is None else masks.pooled(own[-1], block.options.pool_size))
         return own
@@ -268,10 +253,3 @@ class SequenceModel(nn.Module, ABC):
             y, block_state = block.step(y, block_state, block_constants)
             after.append(block_state)
         return self.decoder(y).to(self.dtype), after
-
-
-def model_class(name: str) -> type[SequenceModel]:
-    """The model that ``models_torch/<name>.py`` defines."""
-    module = importlib.import_module(f"models_torch.{name}")
-    classes = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
-    return next(cls for cls in classes if issubclass(cls, SequenceModel))

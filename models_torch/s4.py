@@ -15,10 +15,11 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models_torch.cauchy import cauchy_sums
 from models_torch.conv import convolve
+from models_torch.keywords import BlockKeywords, LayerKeywords, ModelKeywords
 from models_torch.layer import Constants, Layer, complex_of, step_sizes
 from models_torch.network import Block, SequenceModel
 from ssm.s4 import FASTEST, LEAST_DECAY
@@ -29,10 +30,19 @@ def solved(x: Tensor, info: Tensor) -> Tensor:
     return torch.where(info[:, None, None] == 0, x, torch.nan)
 
 
-class S4Layer(Layer):
-    """H independent S4 systems. Settings and parameters: ``ssm.s4.Options``, ``ssm.s4.initial``."""
+class S4(Layer):
+    """H independent S4 systems."""
 
-    name = "s4"
+    Lambda_re: nn.Parameter  # (1 or H, N/2): log of -Re Lambda (real_part=exp), or Re Lambda
+    Lambda_im: nn.Parameter
+    P_re: nn.Parameter  # (rank, 1 or H, N/2), the correction
+    P_im: nn.Parameter
+    B_re: nn.Parameter  # (1 or H, N/2)
+    B_im: nn.Parameter
+    C_re: nn.Parameter  # (H, N/2), truncated for l_max
+    C_im: nn.Parameter
+    C2_re: nn.Parameter  # (H, N/2), of the backward direction
+    C2_im: nn.Parameter
 
     def over_sequence(self, u: Tensor) -> Tensor:
         return convolve(u, self.kernels(u.shape[1]), self.D)
@@ -172,13 +182,19 @@ class S4Layer(Layer):
         return y + constants["skip"] * u, state
 
 
-class S4Block(Block):
-    """A block around an S4 layer; see ``models_torch.network.Block``."""
+class S4Layer(LayerKeywords, S4):
+    """The layer by keywords, those of ``ssm.s4.Options``."""
 
-    layer_class = S4Layer
+    model = "s4"
 
 
-class S4Model(SequenceModel):
-    """A network of S4 blocks; see ``models_torch.network.SequenceModel``."""
+class S4Block(BlockKeywords, Block):
+    """A block around the layer; see ``models_torch.network.Block``."""
 
-    block_class = S4Block
+    model = "s4"
+
+
+class S4Model(ModelKeywords, SequenceModel):
+    """A network of such blocks; see ``models_torch.network.SequenceModel``."""
+
+    model = "s4"

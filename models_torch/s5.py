@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models_torch.chunks import chunked_scan
 from models_torch.conv import transform_scan
 from models_torch.dense import linear
+from models_torch.keywords import BlockKeywords, LayerKeywords, ModelKeywords
 from models_torch.layer import Constants, Layer, step_sizes
 from models_torch.network import Block, SequenceModel
 from models_torch.scan import complex_view, linear_scan, real_view
 from ssm.s5 import LEAST_DECAY
 
 
-class S5Layer(Layer):
-    """A diagonal system with P latent states. Settings and parameters: ``ssm.s5.Options``, ``ssm.s5.initial``."""
+class S5(Layer):
+    """A diagonal system with P latent states."""
 
-    name = "s5"
+    Lambda_re: nn.Parameter  # (S,)
+    Lambda_im: nn.Parameter
+    B_re: nn.Parameter  # (S, H)
+    B_im: nn.Parameter
+    C_re: nn.Parameter  # (H, S)
+    C_im: nn.Parameter
+    C2_re: nn.Parameter  # (H, S), of the backward direction
+    C2_im: nn.Parameter
+    log_dt: nn.Parameter  # (S,), or (1,) with dt_global
 
     def over_sequence(self, u: Tensor) -> Tensor:
         lam_bar, b_bar = self.discrete()
@@ -67,13 +76,19 @@ class S5Layer(Layer):
         return real_view(state) @ constants["output"] + constants["skip"] * u, state
 
 
-class S5Block(Block):
-    """A block around an S5 layer; see ``models_torch.network.Block``."""
+class S5Layer(LayerKeywords, S5):
+    """The layer by keywords, those of ``ssm.s5.Options``."""
 
-    layer_class = S5Layer
+    model = "s5"
 
 
-class S5Model(SequenceModel):
-    """A network of S5 blocks; see ``models_torch.network.SequenceModel``."""
+class S5Block(BlockKeywords, Block):
+    """A block around the layer; see ``models_torch.network.Block``."""
 
-    block_class = S5Block
+    model = "s5"
+
+
+class S5Model(ModelKeywords, SequenceModel):
+    """A network of such blocks; see ``models_torch.network.SequenceModel``."""
+
+    model = "s5"

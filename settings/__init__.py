@@ -1,4 +1,4 @@
-"""The ground floor: what a setting may be, how one is refused, and what the data asks of a network.
+"""The ground floor: what a setting may be and how one is refused, what the data asks, and how a person is told.
 
-Used by every other room and uses none; needs NumPy nowhere and no framework.
+Used by every other room and uses none; no framework is known here.
 """

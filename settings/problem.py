@@ -27,6 +27,8 @@ class Figure:
         return float("-inf") if self.higher_is_better else float("inf")
 
 
+NO_TARGET = -1  # of a step that has none, where there is a target for each step: it counts in no loss and no accuracy
+
 ACCURACY = Figure("accuracy", higher_is_better=True)
 LOSS = Figure("loss", higher_is_better=False)
 

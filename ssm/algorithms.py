@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ssm.checks import check_choice
+from settings.errors import SettingError
+from settings.rules import check_choice
 
 CHUNK = 64  # steps in a chunk of ``chunked``: 32 and 128 take as long or up to 1.3 times as long for DSS
 
@@ -23,7 +24,9 @@ def check_algorithm(algorithm: object, offered: Collection[str], bidirectional: 
     """Refuses what the model does not offer, and a step form that would have to see the future."""
     check_choice("algorithm", algorithm, ("auto", *offered))
     if algorithm == "recurrent" and bidirectional:
-        raise ValueError(
-            "algorithm='recurrent': a step at a time sees no future, and bidirectional=True asks for it; "
-            "set algorithm=auto or bidirectional=False."
+        raise SettingError(
+            "algorithm",
+            "recurrent",
+            "a step at a time sees no future, and bidirectional=True asks for it",
+            "set algorithm=auto or bidirectional=False.",
         )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from settings.errors import SettingError
+from settings.rules import check_number
+
 METHODS = ("zoh", "bilinear")
 
 
@@ -24,3 +27,13 @@ def bilinear_diagonal(w: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, np.nda
 def zoh_diagonal(w: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Diagonal zero-order hold (S5, eq. 6): -> (exp(w dt), (exp(w dt) - 1) / w)."""
     return np.exp(w * dt), np.expm1(w * dt) / w
+
+
+def check_steps(dt_min: object, dt_max: object) -> None:
+    check_number("dt_min", dt_min, 0.0, open_low=True)
+    check_number("dt_max", dt_max, 0.0, open_low=True)
+    assert isinstance(dt_min, int | float)
+    assert isinstance(dt_max, int | float)
+    if dt_min > dt_max:
+        rule = f"must not be larger than dt_max={dt_max!r}"
+        raise SettingError("dt_min", dt_min, rule, "lower dt_min or raise dt_max.")

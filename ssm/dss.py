@@ -9,22 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from settings.errors import SettingError
+from settings.rules import check_choice, check_flag, check_number, check_size, check_whole, python_fields
 from ssm import hippo
 from ssm.algorithms import check_algorithm
-from ssm.checks import (
-    MOST_STATES,
-    check_choice,
-    check_flag,
-    check_number,
-    check_size,
-    check_steps,
-    check_whole,
-    python_fields,
-)
 from ssm.counts import convolution
+from ssm.discretise import check_steps
+from ssm.hippo import MOST_STATES
 
 VARIANTS = ("exp", "softmax")
 # softmax: states may grow (Re lambda > 0), and only its kernel and its step form are safe then
@@ -44,6 +39,8 @@ class Options:
     tied: one Lambda for all channels, or one a channel. eps keeps the softmax's reciprocal finite at the poles of its
     normaliser: 1 / x is taken as conj(x) / (|x|^2 + eps). algorithm: see ssm.algorithms; auto is fft.
     """
+
+    model: ClassVar[str] = "dss"
 
     d_model: int
     n: int = 64
@@ -67,9 +64,11 @@ class Options:
         check_choice("init", self.init, INITS)
         check_flag("conj_sym", self.conj_sym)
         if self.conj_sym and self.n % 2:
-            raise ValueError(
-                f"n={self.n}: must be even with conj_sym=true, which stores conjugate pairs; "
-                f"set n={self.n + 1} or conj_sym=false."
+            raise SettingError(
+                "n",
+                self.n,
+                "must be even with conj_sym=true, which stores conjugate pairs",
+                f"set n={self.n + 1} or conj_sym=false.",
             )
         check_flag("tied", self.tied)
         check_number("eps", self.eps, 0.0)

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssm.checks import check_choice, check_whole
+from settings.errors import SettingError
+from settings.rules import check_choice, check_whole
 
+MOST_STATES = 2**16  # HiPPO's matrices have as many rows and columns: 34 GB
 RANKS = {"legs": 1, "legt": 2, "fourier": 1}  # the least rank that makes A + P P^T normal
 
 
@@ -78,7 +80,7 @@ def dplr(init: str, n: int, rank: int = 1) -> Dplr:
     Eigenvectors are defined up to a phase: here each is turned so that its entry of V*B is real and not negative.
     """
     if n % 2:
-        raise ValueError(f"n={n}: must be even, for conjugate pairs; set n={n + 1} or n={n - 1}.")
+        raise SettingError("n", n, "must be even, for conjugate pairs", f"set n={n + 1} or n={n - 1}.")
     a, b = transition(init, n)
     p = low_rank(init, n, rank)
     normal = a + p.T @ p

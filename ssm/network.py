@@ -11,24 +11,24 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ssm.checks import (
-    MOST_BLOCKS,
+from settings.errors import SettingError
+from settings.rules import (
     check_choice,
     check_flag,
     check_number,
     check_seed,
     check_size,
     check_whole,
+    nearest,
     python_fields,
     python_scalar,
-    split_settings,
 )
 
 ENCODERS = ("linear", "embedding")
@@ -37,7 +37,7 @@ NORMS = ("layer", "batch", "none")
 NORM_POSITIONS = ("post", "pre", "both")
 ACTIVATIONS = ("gelu", "relu", "silu", "identity", "half_glu1", "half_glu2", "full_glu")
 MIXINGS = ("linear", "none")
-PADDING = 0  # the token that fills an array behind a sequence's end, in a padded network
+MOST_BLOCKS = 10_000
 HEAD_STREAM = 2**32 - 1  # of random numbers; no network has that many blocks
 
 
@@ -72,8 +72,8 @@ class BlockOptions:
         check_flag("dropout_tied", self.dropout_tied)
         check_flag("residual", self.residual)
         if self.pooling != "none" and not re.fullmatch(r"(avg|max)_[1-9][0-9]*", str(self.pooling)):
-            raise ValueError(
-                f"pooling={self.pooling!r}: must be none, avg_k or max_k with k steps; set pooling=avg_2, for instance."
+            raise SettingError(
+                "pooling", self.pooling, "must be none, avg_k or max_k with k steps", "set pooling=avg_2, for instance."
             )
 
     @property
@@ -91,11 +91,17 @@ class BlockOptions:
             return ()
         return ("norm_pre", "norm_post") if self.norm_position == "both" else (f"norm_{self.norm_position}",)
 
+    def check_pooled(self, length: int) -> None:
+        """Refuses a sequence that has not one group of the steps that are pooled."""
+        if length < self.pool_size:
+            rule = f"the block gets {length} steps, fewer than it pools"
+            raise SettingError("pooling", self.pooling, rule, "give a longer sequence.")
+
     def check_stepwise(self) -> None:
         """Refuses pooling, which needs several steps at once."""
         if self.pool_size > 1:
-            raise ValueError(
-                f"pooling={self.pooling!r}: a step at a time needs blocks that keep every step; set pooling=none."
+            raise SettingError(
+                "pooling", self.pooling, "a step at a time needs blocks that keep every step", "set pooling=none."
             )
 
     @property
@@ -109,7 +115,8 @@ class BlockOptions:
 class NetworkOptions:
     """A whole network: ``name`` is the model (ssm.<name>), ``layers`` the options of each block's layer.
 
-    padded: tokens end with PADDING, which counts for nothing. documents: sequences for one target, 1 or 2.
+    padding: the token that fills an array behind a sequence's end and counts for nothing; None where all of it counts.
+    documents: sequences for one target, 1 or 2.
     """
 
     name: str
@@ -121,7 +128,7 @@ class NetworkOptions:
     readout: str
     block: BlockOptions
     layers: tuple[Any, ...]
-    padded: bool = False
+    padding: int | None = None
     documents: int = 1
 
     @property
@@ -129,35 +136,28 @@ class NetworkOptions:
         """Length at each block's input."""
         return tuple(layer.l_max for layer in self.layers)
 
-    def block_settings(self) -> dict[str, Any]:
-        """The flat settings of a block and its layer, without the sizes."""
-        layer = {key: value for key, value in asdict(self.layers[0]).items() if key not in ("d_model", "n", "l_max")}
-        return asdict(self.block) | layer
-
-    def settings(self) -> dict[str, Any]:
-        """The flat settings that ``network_options`` was given, every default filled in."""
-        sizes = {"d_model": self.d_model, "n_blocks": len(self.layers), "n": self.layers[0].n}
-        kind = {"encoder": self.encoder, "readout": self.readout, "padded": self.padded, "documents": self.documents}
-        return {**sizes, **kind, **self.block_settings()}
-
     def check_stepwise(self) -> None:
         """Refuses two documents: the second one is not a continuation of the first."""
         if self.documents > 1:
-            raise ValueError(
-                f"documents={self.documents}: a step at a time reads one sequence, and this network compares two; "
-                "call it with whole sequences."
+            raise SettingError(
+                "documents",
+                self.documents,
+                "a step at a time reads one sequence, and this network compares two",
+                "call it with whole sequences.",
             )
 
 
 def mathematics(name: str) -> ModuleType:
     """The module ssm.<name>: Options, initial, recurrence, SSM_NAMES."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or importlib.util.find_spec(f"ssm.{name}") is None:
-        raise ValueError(f"model={name!r}: there is no ssm/{name}.py; use a model that has one, such as s4, dss or s5.")
+        raise SettingError(
+            "model", name, f"there is no ssm/{name}.py", "use a model that has one, such as s4, dss or s5."
+        )
     return importlib.import_module(f"ssm.{name}")
 
 
 def network_options(name: str, d_input: int, d_output: int, l_max: int, settings: Mapping[str, Any]) -> NetworkOptions:
-    """Checks a model's flat settings (d_model, n_blocks, encoder, readout, padded, documents, block and layer
+    """Checks a model's flat settings (d_model, n_blocks, encoder, readout, padding, documents, block and layer
     settings) and sorts them.
 
     d_input: input features, or the vocabulary's size with encoder=embedding. l_max: the length it is built for.
@@ -172,16 +172,18 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
     if "collapse" in settings:
         check_flag("collapse", settings["collapse"])
         if "readout" in settings:
-            raise ValueError(
-                f"collapse={settings['collapse']}: stands for a readout, and readout={settings['readout']!r} is given; "
-                "give only one of them."
+            raise SettingError(
+                "collapse",
+                settings["collapse"],
+                f"stands for a readout, and readout={settings['readout']!r} is given",
+                "give only one of them.",
             )
         settings["readout"] = "mean" if settings.pop("collapse") else "none"
     own: dict[str, Any] = {"d_model": 64, "n_blocks": 2, "encoder": "linear", "readout": "mean"}
-    own |= {"padded": False, "documents": 1}
+    own |= {"padding": None, "documents": 1}
     rest = {key: value for key, value in settings.items() if key not in (*own, "name")}
     own.update({key: settings[key] for key in own if key in settings})
-    block_settings, layer_settings = split_settings(rest, BlockOptions, layer_class, also=own)
+    block_settings, layer_settings = _dealt(rest, BlockOptions, layer_class, also=own)
     for key, value in (
         ("d_input", d_input),
         ("d_output", d_output),
@@ -191,17 +193,19 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
     check_whole("n_blocks", own["n_blocks"], most=MOST_BLOCKS)
     check_choice("encoder", own["encoder"], ENCODERS)
     check_choice("readout", own["readout"], READOUTS)
-    _check_kind(own)
+    _check_kind(own | {"d_input": d_input})
     block = BlockOptions(**block_settings)
     layers, length, count = [], l_max, int(own["n_blocks"])
     for index in range(count):
         layers.append(layer_class(**{**layer_settings, "d_model": own["d_model"], "l_max": length}))
         if length < block.pool_size:
-            raise ValueError(
-                f"pooling={block.pooling!r}: block {index + 1} of {count} gets {length} steps, fewer than it pools; "
-                f"lower the pooling or n_blocks, or use sequences of at least {block.pool_size**count} steps."
+            raise SettingError(
+                "pooling",
+                block.pooling,
+                f"block {index + 1} of {count} gets {length} steps, fewer than it pools",
+                f"lower the pooling or n_blocks, or use sequences of at least {block.pool_size**count} steps.",
             )
-        length = pooled_length(length, block.pool_size, own["padded"])
+        length = pooled_length(length, block.pool_size, own["padding"] is not None)
     return NetworkOptions(
         name,
         d_input,
@@ -212,27 +216,59 @@ def network_options(name: str, d_input: int, d_output: int, l_max: int, settings
         str(own["readout"]),
         block,
         tuple(layers),
-        own["padded"],
+        own["padding"],
         own["documents"],
     )
 
 
 def _check_kind(own: Mapping[str, Any]) -> None:
     """Refuses what does not go with padding or with two documents."""
-    check_flag("padded", own["padded"])
-    if own["padded"] and own["encoder"] != "embedding":
-        raise ValueError(
-            f"padded=True: the end of a sequence shows in its tokens, and encoder={own['encoder']} takes real numbers; "
-            "set encoder=embedding, or padded=false."
-        )
+    padding = own["padding"]
+    if padding is not None and own["encoder"] != "embedding":
+        rule = f"the end of a sequence shows in its tokens, and encoder={own['encoder']} takes real numbers"
+        raise SettingError("padding", padding, rule, "set encoder=embedding, or padding=None.")
+    if padding is not None:
+        check_whole("padding", padding, least=0, most=own["d_input"] - 1)
     check_whole("documents", own["documents"])
     if own["documents"] > 2:
-        raise ValueError(f"documents={own['documents']}: must be 1, or 2 that are compared; set documents=2.")
+        raise SettingError("documents", own["documents"], "must be 1, or 2 that are compared", "set documents=2.")
     if own["documents"] == 2 and own["readout"] == "none":
-        raise ValueError(
-            "documents=2: the read-outs of two documents are compared, and readout=none gives one for each step; "
-            "set readout=mean (or last, first)."
+        raise SettingError(
+            "documents",
+            2,
+            "the read-outs of two documents are compared, and readout=none gives one for each step",
+            "set readout=mean (or last, first).",
         )
+
+
+def layer_options(model: str, settings: Mapping[str, Any]) -> Any:
+    """Checks a layer's flat settings, sizes included -> ssm.<model>.Options."""
+    options = mathematics(model).Options
+    (own,) = _dealt(settings, options)
+    return options(**own)
+
+
+def block_options(model: str, settings: Mapping[str, Any]) -> tuple[BlockOptions, Any]:
+    """Checks a block's flat settings, its layer's and the sizes included -> its options and its layer's."""
+    options = mathematics(model).Options
+    own, of_layer = _dealt(settings, BlockOptions, options)
+    return BlockOptions(**own), options(**of_layer)
+
+
+def _dealt(settings: Mapping[str, Any], *classes: type, also: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Deals ``settings`` out to dataclasses by field name, in the order of ``classes``.
+
+    SettingError for a setting that no class (nor ``also``) knows, naming the closest one that exists.
+    """
+    names = [[field.name for field in fields(cls)] for cls in classes]
+    known = {name for group in names for name in group} | set(also)
+    for name, value in settings.items():
+        if name not in known:
+            close = nearest(name, sorted(known))
+            fix = f"did you mean {close}?" if close else "leave it out."
+            rule = f"is not a setting of this model ({', '.join(sorted(known))})"
+            raise SettingError(name, value, rule, fix)
+    return [{name: settings[name] for name in group if name in settings} for group in names]
 
 
 def pooled_length(length: int, size: int, padded: bool) -> int:
@@ -249,10 +285,10 @@ def dense_values(rng: np.random.Generator, d_in: int, d_out: int) -> dict[str, n
     return {"weight": rng.uniform(-bound, bound, (d_out, d_in)), "bias": rng.uniform(-bound, bound, d_out)}
 
 
-def block_values(block: BlockOptions, layer: Any, model: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def block_values(block: BlockOptions, layer: Any, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Initial parameters of one block by dotted name; batch norm's running statistics are among them."""
     h = layer.d_model
-    values = {f"layer.{key}": value for key, value in mathematics(model).initial(layer, rng).items()}
+    values = {f"layer.{key}": value for key, value in mathematics(layer.model).initial(layer, rng).items()}
     for name in block.dense_names:
         values |= {f"{name}.{key}": value for key, value in dense_values(rng, h, h).items()}
     for name in block.norm_names:
@@ -276,7 +312,7 @@ def initial(options: NetworkOptions, seed: int) -> dict[str, np.ndarray]:
     else:
         values = {f"encoder.{key}": value for key, value in dense_values(stream(0), options.d_input, h).items()}
     for index, layer in enumerate(options.layers):
-        drawn = block_values(options.block, layer, options.name, stream(2 + index))
+        drawn = block_values(options.block, layer, stream(2 + index))
         values |= {f"blocks.{index}.{key}": value for key, value in drawn.items()}
     if options.documents > 1:
         head = dense_values(stream(HEAD_STREAM), 4 * h, h)

@@ -40,7 +40,7 @@ def operations(options: NetworkOptions, batch: int, parameters: int) -> Operatio
         flops += len(block.dense_names) * 2.0 * batch * length * h * h
         flops += 20.0 * batch * length * h  # activation, residual, norm
         moved += STAGES * batch * length * h * BYTES
-        length = pooled_length(length, block.pool_size, options.padded)
+        length = pooled_length(length, block.pool_size, options.padding is not None)
     if options.documents > 1:
         flops += 2.0 * targets * 4 * h * h  # the head
     outputs = length if options.readout == "none" else 1

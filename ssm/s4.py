@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from settings.errors import SettingError
+from settings.rules import check_choice, check_flag, check_size, check_whole, python_fields
 from ssm import hippo
 from ssm.algorithms import check_algorithm
-from ssm.checks import MOST_STATES, check_choice, check_flag, check_size, check_steps, check_whole, python_fields
 from ssm.counts import convolution, real_transform
-from ssm.discretise import bilinear
+from ssm.discretise import bilinear, check_steps
+from ssm.hippo import MOST_STATES
 
 REAL_PARTS = ("exp", "clip")
 ALGORITHMS = ("fft", "recurrent")  # the others need a diagonal state matrix
@@ -41,6 +44,8 @@ class Options:
     log-uniformly in [dt_min, dt_max], one a channel.
     """
 
+    model: ClassVar[str] = "s4"
+
     d_model: int
     n: int = 64
     l_max: int = 784
@@ -58,16 +63,16 @@ class Options:
         check_size("d_model", self.d_model)
         check_whole("n", self.n, most=MOST_STATES)
         if self.n % 2:
-            raise ValueError(
-                f"n={self.n}: must be even, S4 stores conjugate pairs; set n={self.n + 1} or n={self.n - 1}."
+            raise SettingError(
+                "n", self.n, "must be even, S4 stores conjugate pairs", f"set n={self.n + 1} or n={self.n - 1}."
             )
         check_size("l_max", self.l_max)
         check_choice("init", self.init, hippo.RANKS)
         check_whole("rank", self.rank, most=self.n)
         if self.rank < hippo.RANKS[self.init]:
             least = hippo.RANKS[self.init]
-            raise ValueError(
-                f"rank={self.rank}: init={self.init} needs a correction of rank {least}; set rank={least}."
+            raise SettingError(
+                "rank", self.rank, f"init={self.init} needs a correction of rank {least}", f"set rank={least}."
             )
         check_flag("tied", self.tied)
         check_choice("real_part", self.real_part, REAL_PARTS)

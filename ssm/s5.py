@@ -8,23 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from settings.errors import SettingError
+from settings.rules import check_choice, check_flag, check_number, check_size, check_whole, python_fields
 from ssm import hippo
 from ssm.algorithms import check_algorithm
-from ssm.checks import (
-    MOST_STATES,
-    check_choice,
-    check_flag,
-    check_number,
-    check_size,
-    check_steps,
-    check_whole,
-    python_fields,
-)
-from ssm.discretise import METHODS, bilinear_diagonal, zoh_diagonal
+from ssm.discretise import METHODS, bilinear_diagonal, check_steps, zoh_diagonal
+from ssm.hippo import MOST_STATES
 
 ALGORITHMS = ("fft", "chunked", "scan", "recurrent")
 C_INITS = ("trunc_standard_normal", "lecun_normal", "complex_normal")
@@ -44,6 +38,8 @@ class Options:
     another sampling rate). bidirectional: a second C reads the states scanned backwards. algorithm: see
     ssm.algorithms; auto is scan.
     """
+
+    model: ClassVar[str] = "s5"
 
     d_model: int
     n: int = 64
@@ -68,14 +64,16 @@ class Options:
         check_whole("blocks", self.blocks)
         if self.n % self.blocks:
             near = self.blocks * max(1, round(self.n / self.blocks))
-            raise ValueError(
-                f"n={self.n}: must be divisible by blocks={self.blocks} (J of S5); set n={near} or blocks=1."
+            raise SettingError(
+                "n", self.n, f"must be divisible by blocks={self.blocks} (J of S5)", f"set n={near} or blocks=1."
             )
         check_flag("conj_sym", self.conj_sym)
         if self.conj_sym and (self.n // self.blocks) % 2:
-            raise ValueError(
-                f"n={self.n}: n / blocks = {self.n // self.blocks} must be even with conj_sym=true, which stores "
-                f"conjugate pairs; set n={self.n + self.blocks} or conj_sym=false."
+            raise SettingError(
+                "n",
+                self.n,
+                f"n / blocks = {self.n // self.blocks} must be even with conj_sym=true, which stores conjugate pairs",
+                f"set n={self.n + self.blocks} or conj_sym=false.",
             )
         check_flag("clip_eigs", self.clip_eigs)
         check_choice("discretisation", self.discretisation, METHODS)

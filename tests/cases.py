@@ -16,7 +16,7 @@ from flax import nnx
 
 import models_jax.network
 import models_torch.network
-from ssm.network import PADDING, NetworkOptions, initial, mathematics, network_options
+from ssm.network import NetworkOptions, initial, mathematics, network_options
 
 # Compiles in a third of the time. For float64, which tests the mathematics; float32 is tested as runs compile it.
 QUICK = {
@@ -63,7 +63,7 @@ NETWORKS: list[dict[str, Any]] = [
     {"activation": "identity"},
 ]
 
-TOKENS = {"encoder": "embedding", "padded": True}
+TOKENS = {"encoder": "embedding", "padding": 0}
 # Each pair of model, norm, pooling and read-out is met in one of nine cases.
 PADDED: list[tuple[str, dict[str, Any]]] = [
     (
@@ -123,9 +123,12 @@ class Side:
         return getattr({"torch": torch, "jax": jnp}[self.name], {"fp32": "float32", "fp64": "float64"}[precision])
 
     def layer(self, model: str, d_model: int, n: int, l_max: int, precision: str, **options: Any) -> Any:
-        network = {"torch": models_torch.network, "jax": models_jax.network}[self.name]
-        layer_class = network.model_class(model).block_class.layer_class
+        layer_class = self.library(f"{model.upper()}Layer")
         return layer_class(d_model, n, l_max, seed=7, dtype=self.dtype(precision), **options)
+
+    def library(self, name: str) -> Any:
+        """A public class: S4Layer, DSSBlock, S5Model ..."""
+        return getattr({"torch": models_torch, "jax": models_jax}[self.name], name)
 
     def over_sequence(self, layer: Any, u: np.ndarray) -> np.ndarray:
         dtype = layer.D.dtype if self.name == "torch" else layer.D[...].dtype
@@ -169,7 +172,7 @@ class Side:
     def network(self, options: NetworkOptions, values: dict[str, np.ndarray], training: bool = False) -> Any:
         """The network in float64 as a function of its input, from and to NumPy."""
         module = {"torch": models_torch.network, "jax": models_jax.network}[self.name]
-        model = module.model_class(options.name).from_options(options, values, self.dtype("fp64"))
+        model = module.SequenceModel(options, values, self.dtype("fp64"))
         if self.name == "torch":
             model.train(training).requires_grad_(False)
             return lambda x: model(torch.tensor(x)).numpy()
@@ -186,7 +189,7 @@ class Side:
         """
         values = initial(options, 3)
         if self.name == "torch":
-            model = models_torch.network.model_class(options.name).from_options(options, values, self.dtype(precision))
+            model = models_torch.network.SequenceModel(options, values, self.dtype(precision))
             x_in = torch.tensor(x if x.dtype.kind == "i" else x.astype(precision.replace("fp", "float")))
             outputs = model.train().block_outputs(x_in)
             logits = model.read_out(outputs[-1], model.own_steps(x_in)[-1])
@@ -199,7 +202,7 @@ class Side:
             seen |= {"logits": logits.detach(), "loss": loss.detach()}
             return {name: value.double().numpy() for name, value in seen.items()}
 
-        model = models_jax.network.model_class(options.name).from_options(options, values, self.dtype(precision))
+        model = models_jax.network.SequenceModel(options, values, self.dtype(precision))
         graph, params, rest = nnx.split(model, nnx.Param, ...)
 
         def objective(params, rest, x):
@@ -226,7 +229,7 @@ SIDES = [Side("torch"), Side("jax")]
 
 def exact(layer: Any, u: np.ndarray) -> np.ndarray:
     """The layer's output by the exact recurrence in float64, for the parameters that it holds."""
-    return mathematics(layer.name).recurrence(layer.options, parameters(layer), u)
+    return mathematics(layer.options.model).recurrence(layer.options, parameters(layer), u)
 
 
 def largest_error(found: np.ndarray, truth: np.ndarray) -> float:
@@ -243,7 +246,7 @@ def small_network(model: str, settings: dict[str, Any], length: int = 29) -> Net
 
 def small_batch(options: NetworkOptions, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     shape = (3, options.l_max) if options.documents == 1 else (3, options.documents, options.l_max)
-    if options.padded:
+    if options.padding is not None:
         return padded_tokens(options, rng, shape), rng.integers(0, options.d_output, 3)
     if options.encoder == "embedding":
         return rng.integers(0, options.d_input, shape), rng.integers(0, options.d_output, 3)
@@ -254,4 +257,4 @@ def padded_tokens(options: NetworkOptions, rng: np.random.Generator, shape: tupl
     """Sequences of all lengths, one of them without padding."""
     lengths = rng.integers(1, shape[-1] + 1, (*shape[:-1], 1))
     lengths.flat[0] = shape[-1]
-    return np.where(np.arange(shape[-1]) < lengths, rng.integers(1, options.d_input, shape), PADDING)
+    return np.where(np.arange(shape[-1]) < lengths, rng.integers(1, options.d_input, shape), options.padding)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from bench import records
-from bench.process import Ending, Start, run_workers
+from bench.runs.check import check
+from bench.runs.job import title
+from bench.runs.run import Run
+from bench.store import records
 from datasets import registry
 from datasets.data import Description
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
-TINY = ["model.d_model=8", "model.n=8", "model.n_blocks=1", "hardware=cpu"]
+TINY = ["model.d_model=8", "model.n=8", "model.n_blocks=1", "hardware=cpu", "lease=false"]  # tests run side by side
 EAGER = ["framework=torch", "framework.compile=none"]  # torch.compile takes longer than these runs
 
 WORKER = [sys.executable, str(ROOT / "run.py"), "--worker"]
@@ -65,18 +67,19 @@ def joined(text: str) -> str:
     return re.sub(r"\n +", " ", text)
 
 
-def tiny_job(folder: Path, *words: str, device: str = "cpu", **changes: Any) -> dict[str, Any]:
-    """What launch.py hands to a worker, for a run of one step."""
-    config = composed("task.steps=1", f"results_dir={folder}", *TINY[:3], *EAGER, *words)
+def tiny_run(folder: Path, *words: str, device: str = "cpu", worker: Sequence[str] = NUMPY_WORKER) -> Run:
+    """A run of one step, whose worker has the NumPy framework; without a certificate."""
+    config = composed("task.steps=1", f"results_dir={folder}", "certificate=skip", *TINY[:3], *EAGER, *words)
+    checked = replace(check(config), device=device, threads=1)
     machine = {"cpu": "any", "cores": 1, "logical_cores": 1, "gpu": None}
     record = records.new_record(config, machine=machine, device=device, threads=1)
-    return {"record": record, "results_dir": str(folder), "trace": None, "strangers": [], "title": "tiny", **changes}
+    return Run(config, checked, ROOT, record, title(config), command=worker)
 
 
-def work(job: dict[str, Any], *command: str) -> Ending:
-    """A worker's end; without a command, that of the one with the NumPy framework."""
-    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return run_workers([Start(command or NUMPY_WORKER, json.dumps(job), variables)])[0]
+def status_of(run: Run) -> str:
+    """Runs it to its end."""
+    status: str = run.record_of_all()["status"]
+    return status
 
 
 def described(settings: dict[str, Any], data_dir: Path) -> Description:
@@ -84,3 +87,15 @@ def described(settings: dict[str, Any], data_dir: Path) -> Description:
     description = registry.describe(settings)
     counts = description.counts or {"train": 10_000, "validation": 1_000, "test": 1_000}
     return replace(description, counts=counts)
+
+
+def left_by_refusals(folder: Path) -> list[Path]:
+    """What lies in the folder beside the records of refused jobs, which are taken away."""
+    if (results := folder / "results").is_dir():
+        found, damaged = records.read_records(results)
+        assert damaged == []
+        for record in found:
+            assert record["status"] == "refused"
+            (results / f"{record['id']}.json").unlink()
+        results.rmdir()
+    return list(folder.iterdir())

@@ -12,6 +12,9 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # arrays name their precision; without this float64 would be cut silently
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: a pool each of all of them is a tenth slower
+    for pool in ("OMP_NUM_THREADS", "NPROC"):
+        os.environ.setdefault(pool, "1")
 
 import numpy as np
 import pytest
@@ -19,9 +22,23 @@ import pytest
 SHARED = Path(__file__).parents[1].parent / "shared"
 
 
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    """Where the processes of this test run keep what XLA compiles; it is empty at first."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "programs"
+
+
 @pytest.fixture(scope="module", autouse=True)
-def programs_forgotten():
-    """What JAX keeps of a file's programs makes each garbage collection of later tests longer, up to seconds."""
+def programs_forgotten(programs):
+    """What JAX keeps of a file's programs makes each garbage collection of later tests longer, up to seconds. On the
+    disk they are kept for the files to come: a fifth of the time is for compiling the same small ones again.
+    """
+    if "jax" in sys.modules:
+        config = sys.modules["jax"].config
+        config.update("jax_compilation_cache_dir", str(programs))
+        config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     yield
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()

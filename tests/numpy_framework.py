@@ -15,6 +15,7 @@ import numpy as np
 
 from bench.framework import ModelSpec, OptimiserSpec
 from datasets.data import Dataset, Description, Split
+from settings.problem import Problem
 
 
 def small_data(seed: int = 0, length: int = 6, channels: int = 3, classes: int = 3) -> Dataset:
@@ -28,7 +29,7 @@ def small_data(seed: int = 0, length: int = 6, channels: int = 3, classes: int =
         return Split((centres[targets][:, None] + noise).astype(np.float32), targets)
 
     counts = {"train": 160, "validation": 50, "test": 37}
-    description = Description("small", length, channels, classes, vocabulary=None, counts=counts)
+    description = Description("small", Problem(length, classes, channels=channels), counts)
     return Dataset(description, *(split(count) for count in counts.values()))
 
 

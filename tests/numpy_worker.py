@@ -5,16 +5,19 @@ An argument names a trainer of this file.
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 import types
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import numpy as np
 from numpy_framework import NumpyAdapter, NumpyTrainer
 
-from bench.worker import start
+from bench.workers.worker import start
 
 
 class Careless(NumpyTrainer):
@@ -25,7 +28,52 @@ class Careless(NumpyTrainer):
         return super().train_step(batch, scale)
 
 
-TRAINERS = {trainer.__name__: trainer for trainer in (NumpyTrainer, Careless)}
+class Talkative(NumpyTrainer):
+    """Prints where a library might: to what was standard output, from Python and from below."""
+
+    def train_step(self, batch: Any, scale: float) -> Any:
+        print("noise")
+        os.write(1, b'{"@": "Result", "number": 1}\n')
+        return super().train_step(batch, scale)
+
+
+class Endless(NumpyTrainer):
+    """Its steps take a while, so that it can be met while it trains."""
+
+    def train_step(self, batch: Any, scale: float) -> Any:
+        time.sleep(0.01)
+        return super().train_step(batch, scale)
+
+
+class Twenty(NumpyTrainer):
+    """A step takes 20 ms."""
+
+    def train_step(self, batch: Any, scale: float) -> Any:
+        time.sleep(0.02)
+        return super().train_step(batch, scale)
+
+
+class Deadly(NumpyTrainer):
+    """Its third step is its process's last; how, the variable DEATH says: a signal's number."""
+
+    def train_step(self, batch: Any, scale: float) -> Any:
+        if len(self.scales) == 2:
+            os.kill(os.getpid(), int(os.environ["DEATH"]))
+        return super().train_step(batch, scale)
+
+
+class Greedy(NumpyTrainer):
+    """Its third step needs more memory than there is."""
+
+    def train_step(self, batch: Any, scale: float) -> Any:
+        if len(self.scales) == 2:
+            np.ones(2**50)
+        return super().train_step(batch, scale)
+
+
+TRAINERS = {
+    trainer.__name__: trainer for trainer in (NumpyTrainer, Careless, Talkative, Endless, Twenty, Deadly, Greedy)
+}
 
 
 def adapter(hardware: str, **settings: Any) -> NumpyAdapter:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -15,9 +14,9 @@ import numpy as np
 import torch
 from commands import composed
 
-from bench.check import model_options
 from bench.framework import ModelSpec, OptimiserSpec
-from bench.machine import default_threads
+from bench.measure.machine import default_threads
+from bench.workers.options import model_options, problem_at
 from datasets import registry
 from ssm import s5
 from ssm.counts import convolution
@@ -41,7 +40,7 @@ class Cell:
         self.framework, self.model, self.case = framework, model, case
         self.config = composed(*CASES[case], f"model={model}", f"framework={framework}")
         description, task = registry.describe(self.config["dataset"]), self.config["task"]
-        self.options = model_options(self.config["model"], description, task["length"])
+        self.options = model_options(self.config["model"], problem_at(task["length"], description.problem))
         self.batch, self.layer, self.threads = task["batch_size"], self.options.layers[0], default_threads()
         compile = self.config["framework"]["compile"]
         self.adapter = self.module("adapter").adapter("cpu", self.config["precision"], self.threads, compile)
@@ -49,8 +48,9 @@ class Cell:
     def module(self, name: str) -> ModuleType:
         return importlib.import_module(f"models_{self.framework}.{name}")
 
-    def layer_class(self) -> Any:
-        return self.module("network").model_class(self.model).block_class.layer_class
+    def built(self, values: Any) -> Any:
+        """The layer that holds these values."""
+        return self.module("network").layer_class(self.model)(self.layer, values)
 
 
 def arrays(part: str, cell: Cell) -> tuple[dict[str, np.ndarray], list[np.ndarray], np.ndarray]:
@@ -81,7 +81,7 @@ def torch_call(part: str, phase: str, cell: Cell) -> Call:
         scan = cell.module("scan")
         run, inputs[1], sent = scan.linear_scan, scan.real_view(inputs[1]), scan.real_view(sent)
     else:
-        layer = cell.layer_class()(**asdict(cell.layer), values=parameters)
+        layer = cell.built(parameters)
         held = [value for _, value in sorted(layer.named_parameters())]  # JAX sorts a dictionary's names, too
         run = layer if part == "layer" else partial(layer.kernels, cell.layer.l_max)
     for x in inputs:
@@ -102,14 +102,12 @@ def jax_call(part: str, phase: str, cell: Cell) -> Call:
     elif part == "scan":
         scan = cell.module("scan")
         function, inputs[1], sent = scan.linear_scan, scan.real_view(inputs[1]), scan.real_view(sent)
-    else:
-        layer_class = cell.layer_class()
 
     def run(parameters: dict[str, jax.Array], *inputs: jax.Array) -> jax.Array:
         if not parameters:
             return function(*inputs)
         # made while JAX traces: held by a layer outside, the parameters would be constants, and folded
-        layer = layer_class(**asdict(cell.layer), values=parameters)
+        layer = cell.built(parameters)
         return layer(*inputs) if part == "layer" else layer.kernels(cell.layer.l_max)
 
     def backward(sent: jax.Array, *leaves: Any) -> tuple[jax.Array, tuple]:

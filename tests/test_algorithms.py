@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 import torch
 from cases import QUICK, SIDES, Side, label, largest_error
-from commands import tiny_job, work
+from commands import status_of, tiny_run
 from flax import nnx
 from jax.extend.core import Jaxpr, jaxprs_in_params
 from test_run import record_of
 
-from bench import launch
-from bench.summary import of_run
+from bench.runs import job
+from bench.views.summary import of_run
 from ssm import dss, s4, s5
 
 LENGTH = 200
@@ -161,8 +161,8 @@ def test_pieces_of_any_size_give_the_same_outputs_and_gradients(case, side, monk
 @pytest.mark.parametrize("asked, ran", [("auto", "scan"), ("chunked", "chunked")])
 def test_the_summary_of_a_timed_run_names_the_algorithm_that_ran(tmp_path, asked, ran):
     words = ["task=time", "dataset=digits", "model=s5", f"model.algorithm={asked}", "task.rounds=2"]
-    assert work(tiny_job(tmp_path, *words, "task.steps=1")).returncode == 0
+    assert status_of(tiny_run(tmp_path, *words, "task.steps=1")) == "ok"
     record = record_of(tmp_path)
-    text = of_run(launch.Outcome(launch.label(record["config"]), record["status"], record["message"], None, record))
+    text = of_run(job.Outcome(job.label(record["config"]), record["status"], record["message"], None, record))
     assert text.startswith("s5 torch digits time: ok\n")
     assert f"  {'algorithm':<16} {ran}" in text.splitlines()

@@ -8,11 +8,12 @@ import os
 import pytest
 from commands import CONF, EAGER, TINY, composed, described, run
 
-from bench import check as checks
-from bench.check import check
-from bench.refusals import explain
+from bench.framework import FRAMEWORKS, Framework
+from bench.runs import check as checks
+from bench.runs.check import check
+from bench.runs.refusals import explain
 from datasets import registry
-from datasets.data import Description
+from settings.problem import Problem
 
 # words of the command -> what the message must hold
 REFUSED = {
@@ -39,7 +40,7 @@ REFUSED = {
     "task=time task.warmup=-1": ["task.warmup=-1"],
     "seed=-1": ["seed=-1", "at least 0"],
     "precision=fp16": ["precision='fp16'", "fp32"],
-    "precision=tf32 hardware=cpu": ["precision=tf32", "hardware=cpu", "set precision=fp32"],
+    "precision=tf32 hardware=cpu": ["precision='tf32'", "hardware=cpu", "set precision=fp32"],
     "threads=0": ["threads=0"],
     "threads=100000": ["threads=100000", "logical cores"],
     "certificate=always": ["certificate='always'", "auto"],
@@ -57,8 +58,8 @@ REFUSED = {
     "model.dropout=1.0": ["model.dropout=1.0"],
     "model.dt_min=0.5": ["dt_min=0.5", "dt_max"],
     "+model.depth=3": ["depth=3", "not a setting"],
-    "model.readout=none": ["model.readout=none", "one target"],
-    "model.encoder=embedding": ["model.encoder=embedding", "set model.encoder=auto"],
+    "model.readout=none": ["model.readout='none'", "one target"],
+    "model.encoder=embedding": ["model.encoder='embedding'", "set model.encoder=auto"],
     "dataset.validation_fraction=1.5": ["validation_fraction=1.5"],
 }
 # what Hydra itself refuses while it composes
@@ -100,7 +101,7 @@ def test_hydra_s_refusals_are_put_in_our_words(words):
 
 def test_a_gpu_that_is_not_there_is_refused_never_replaced(monkeypatch, tmp_path):
     monkeypatch.setattr(checks, "has_nvidia_gpu", lambda: False)
-    with pytest.raises(ValueError, match=r"hardware=gpu: there is no NVIDIA GPU.*set hardware=cpu"):
+    with pytest.raises(ValueError, match=r"hardware='gpu': there is no NVIDIA GPU.*set hardware=cpu"):
         check(composed("hardware=gpu", f"results_dir={tmp_path}"))
 
 
@@ -109,30 +110,29 @@ def test_a_hidden_gpu_is_not_there(monkeypatch):
     assert not checks.has_nvidia_gpu()
 
 
-def test_a_framework_that_is_not_installed_is_refused(tmp_path):
+def test_a_framework_that_is_not_installed_is_refused(monkeypatch, tmp_path):
     config = composed(f"results_dir={tmp_path}")
-    config["framework"]["packages"] = ["torch", "no-such-package"]
-    with pytest.raises(ValueError, match=r"framework=torch: needs no-such-package"):
+    monkeypatch.setitem(FRAMEWORKS, "torch", Framework(("torch", "no-such-package"), {"none": "eager"}))
+    with pytest.raises(ValueError, match=r"framework='torch': needs no-such-package"):
         check(config)
 
 
 def test_tokens_ask_for_an_embedding():
     model = composed()["model"]
-    counts = {"train": 8, "validation": 2, "test": 2}
-    tokens = Description("words", length=16, channels=1, classes=3, vocabulary=50, counts=counts)
-    with pytest.raises(ValueError, match=r"model\.encoder=linear: dataset=words holds tokens"):
-        checks.model_options({**model, "encoder": "linear"}, tokens, 16)
+    tokens = Problem(16, classes=3, vocabulary=50)
+    with pytest.raises(ValueError, match=r"model\.encoder='linear': the data holds tokens"):
+        checks.model_options({**model, "encoder": "linear"}, tokens)
     for encoder in ("auto", "embedding"):
-        options = checks.model_options({**model, "encoder": encoder}, tokens, 16)
+        options = checks.model_options({**model, "encoder": encoder}, tokens)
         assert (options.d_input, options.encoder) == (50, "embedding")
 
 
 def test_padded_sequences_are_not_repeated(monkeypatch, tmp_path):
     monkeypatch.setattr(registry, "prepare", described)
     words = ["dataset=imdb", "dataset.length=64", f"results_dir={tmp_path}"]
-    with pytest.raises(ValueError, match=r"task\.length=65: dataset=imdb has sequences of up to 64 tokens"):
+    with pytest.raises(ValueError, match=r"task\.length=65: the data has sequences of up to 64 tokens"):
         check(composed(*words, "task.length=65"))
-    assert check(composed(*words, "task.length=32")).length == 32
+    assert check(composed(*words, "task.length=32")).problem.length == 32
 
 
 def test_a_results_folder_that_cannot_be_written_is_refused(tmp_path):
@@ -176,7 +176,7 @@ def test_debug_shows_the_traceback(tmp_path):
 def test_require_without_a_certificate_is_refused(tmp_path):
     done = run(*TINY, *EAGER, "certificate=require", cwd=tmp_path)
     assert done.returncode == 2
-    assert "certificate=require" in done.stderr
+    assert "certificate='require'" in done.stderr
     assert "task=parity" in done.stderr
 
 

@@ -9,10 +9,10 @@ experiments that tests/parts.py names.
 
 What limits it: both frameworks share one process, so each computes beside the other's idle thread pool, in a heap that
 the other has used. Freed memory goes back to the system; the workers of run.py keep it (ALLOCATOR in
-bench/environment.py). extra_info's "threads" are PyTorch's; XLA's pool takes every usable core. A cell has few rounds,
-on one batch. The machine must be idle: beside another process that computes, PyTorch's OpenMP threads wait for each
-other, and short calls take a hundred times as long, even the fastest round. Good for telling which part became slower;
-the headline figures come from run.py: one process a framework, rounds of calls back to back.
+bench/workers/environment.py). extra_info's "threads" are PyTorch's; XLA's pool takes every usable core. A cell has few
+rounds, on one batch. The machine must be idle: beside another process that computes, PyTorch's OpenMP threads wait for
+each other, and short calls take a hundred times as long, even the fastest round. Good for telling which part became
+slower; the headline figures come from run.py: one process a framework, rounds of calls back to back.
 """
 
 from __future__ import annotations

@@ -9,10 +9,11 @@ import yaml
 from commands import CONF
 from test_table import record
 
-from bench.cells import COLUMNS, MEASURING, cells
-from bench.records import config_hash
+from bench.store.records import config_hash
+from bench.tasks import registry
+from bench.views.cells import COLUMNS, cells
 
-TIMED = sorted(name.removeprefix("task.") for name in MEASURING)
+TIMED = sorted(registry.find("time").looking)
 
 
 def made(task: str = "time", n: int = 64, **settings: Any) -> dict[str, Any]:

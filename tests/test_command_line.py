@@ -11,17 +11,16 @@ import logging
 import re
 import shlex
 import sys
-from pathlib import Path
 
 import pytest
-from commands import CONF, EAGER, TINY, composed, joined, run
+from commands import CONF, EAGER, TINY, composed, joined, left_by_refusals, run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 
-from bench import launch
-from bench.command import parse, plain_words
-from bench.launch import Outcome
-from bench.refusals import explain
+from bench.runs import job
+from bench.runs.command import parse, plain_words
+from bench.runs.refusals import explain
+from bench.store.outcome import Outcome
 from run import Session
 
 ODD = "model.n=7"  # refused by every model's own check, with its name
@@ -59,7 +58,7 @@ def command(monkeypatch, tmp_path, capsys):
         logging.getLogger().handlers.clear()  # --info speaks through the logger, and would for ever
         said = capsys.readouterr()
         assert "Traceback" not in said.err, said.err
-        assert list(folder.iterdir()) == []
+        assert left_by_refusals(folder) == []
         return status, re.sub(r"\n {4,}", " ", said.out), joined(said.err)
 
     return command
@@ -144,17 +143,17 @@ def test_a_setting_that_only_some_jobs_have_is_refused_in_the_others_alone(comma
 
 
 def test_a_job_that_stumbles_over_a_mistake_of_ours_does_not_end_the_sweep(monkeypatch, tmp_path, capsys):
-    def stumbling(config, root):
+    def stumbling(config):
         if config["seed"] == 1:
             raise KeyError("ours")
-        return Outcome("label", "ok", None, None)
+        return Outcome("2/3 s4", "ok", None, None)
 
-    monkeypatch.setattr(launch, "launch", stumbling)
+    monkeypatch.setattr(job, "_launched", stumbling)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.chdir(tmp_path)
     assert Session(["seed=0,1,2", "-m"]).run() == 1
     said = capsys.readouterr()
-    assert [row[0] for row in summary(said.out)] == ["ok", "failed", "ok"]
+    assert [row[0] for row in summary(re.sub(r"\n {4,}", " ", said.out))] == ["ok", "failed", "ok"]
     assert "KeyError: 'ours'" in said.out
     assert "Traceback" in said.err  # whoever mends it needs to see where
 
@@ -322,4 +321,4 @@ def test_the_real_command_ends_with_the_same(tmp_path):
     done = run("model=s4,nonsense", ODD, "-m", cwd=tmp_path)
     assert done.returncode == 2
     assert [row[0] for row in summary(done.stdout)] == ["refused", "refused"]
-    assert list(Path(tmp_path).iterdir()) == []
+    assert left_by_refusals(tmp_path) == []

@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models_torch.network import model_class
+import models_torch
+from models_torch.network import SequenceModel
 from ssm.network import initial, network_options
 
 LENGTH = 29
@@ -24,9 +25,8 @@ def results(layer: torch.nn.Module, call) -> list[torch.Tensor]:
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("model", ["s4", "dss", "s5"])
 def test_a_compiled_layer_is_the_eager_one(model, bidirectional):
-    layer = model_class(model).block_class.layer_class(
-        4, 8, LENGTH, seed=1, bidirectional=bidirectional, dtype=torch.float64
-    )
+    layer_class = getattr(models_torch, f"{model.upper()}Layer")
+    layer = layer_class(4, 8, LENGTH, seed=1, bidirectional=bidirectional, dtype=torch.float64)
     torch._dynamo.reset()
     compiled = torch.compile(layer, backend="aot_eager", dynamic=False)
     for made, expected in zip(results(layer, compiled), results(layer, layer), strict=True):
@@ -40,7 +40,7 @@ def test_a_compiled_network_is_the_eager_one(norm):
     made = {}
     for name in ("eager", "aot_eager"):
         torch._dynamo.reset()
-        model = model_class("s5").from_options(options, initial(options, 0), torch.float64).train()
+        model = SequenceModel(options, initial(options, 0), torch.float64).train()
         call = torch.compile(model, backend=name, dynamic=False) if name != "eager" else model
         x = torch.randn(3, LENGTH, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         loss = call(x).square().sum()

@@ -8,8 +8,9 @@ from dataclasses import fields
 import pytest
 from commands import CONF, composed, described
 
-from bench.check import check, model_options
-from bench.choices import choices, groups, help_text
+from bench.runs.check import check
+from bench.runs.choices import choices, groups, help_text
+from bench.workers.options import model_options, problem_at
 from datasets import registry
 from ssm.network import BlockOptions, mathematics
 
@@ -39,7 +40,7 @@ def test_every_experiment_runs_every_model_in_every_framework(experiment, model,
 def test_every_task_takes_every_data_set(dataset, task, no_files):
     checked = check(composed(f"dataset={dataset}", f"task={task}", *no_files))
     assert checked.description.name == dataset
-    assert checked.length == checked.description.length
+    assert checked.problem == checked.description.problem
 
 
 @pytest.mark.parametrize("task", ["train", "time", "parity"])
@@ -103,8 +104,8 @@ def test_a_configuration_starts_with_torch_s4_digits_train_and_tracks_nothing():
 
 def test_the_options_are_built_for_the_length_of_the_task():
     config = composed("task.length=100")
-    description = registry.describe(config["dataset"])
-    assert model_options(config["model"], description, 100).l_max == 100
+    problem = registry.describe(config["dataset"]).problem
+    assert model_options(config["model"], problem_at(100, problem)).l_max == 100
 
 
 def test_help_names_every_group_and_choice():

@@ -45,14 +45,14 @@ def test_config_is_described_without_a_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.names())
 def test_unknown_setting_is_refused_by_name(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"dataset {name}: unknown setting 'validaton'; it has "):
+    with pytest.raises(ValueError, match=rf"dataset\.validaton=.*: is not a setting of dataset={name}, which has "):
         registry.describe({**config_of(name), "validaton": 0.1})
 
 
 @pytest.mark.parametrize("name", CUT)
 @pytest.mark.parametrize("value", [0, 1, -0.1, 1.5, True, "0.1", None, float("nan")])
 def test_senseless_validation_fraction_is_refused(name: str, value: object) -> None:
-    with pytest.raises(ValueError, match=r"validation_fraction=.* must be a number between 0 and 1"):
+    with pytest.raises(ValueError, match=r"dataset\.validation_fraction=.*: must be a number in \(0, 1\)"):
         registry.describe({**config_of(name), "validation_fraction": value})
 
 
@@ -63,7 +63,7 @@ def test_fraction_that_empties_a_part_is_refused(value: float) -> None:
 
 
 def test_missing_setting_is_named() -> None:
-    with pytest.raises(ValueError, match="setting 'validation_fraction' is missing"):
+    with pytest.raises(ValueError, match="dataset\\.validation_fraction=None: must be given"):
         registry.describe({"name": "digits"})
 
 
@@ -76,9 +76,9 @@ def test_unknown_data_set_is_refused_with_the_choices(name: object) -> None:
 @pytest.mark.parametrize("name", registry.names())
 def test_settings_are_checked_by_prepare_and_load_too(name: str, tmp_path: Path) -> None:
     bad = {**config_of(name), "validaton": 0.1}
-    with pytest.raises(ValueError, match=f"dataset {name}: "):
+    with pytest.raises(ValueError, match=r"dataset\.validaton=0\.1: is not a setting"):
         registry.prepare(bad, tmp_path)
-    with pytest.raises(ValueError, match=f"dataset {name}: "):
+    with pytest.raises(ValueError, match=r"dataset\.validaton=0\.1: is not a setting"):
         registry.load(bad, tmp_path, seed=0)
     assert list(tmp_path.iterdir()) == []
 

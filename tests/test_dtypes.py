@@ -89,7 +89,7 @@ def built(side: Side, model: str, settings: dict, dtype: str = "float32", comput
     options = small_network(model, {"n_blocks": 1, **settings}, length=12)
     library = {"torch": torch, "jax": jnp}[side.name]
     dtypes = [getattr(library, name) for name in (dtype, compute_dtype) if name is not None]
-    return options, network.model_class(model).from_options(options, initial(options, 3), *dtypes)
+    return options, network.SequenceModel(options, initial(options, 3), *dtypes)
 
 
 def same_values(module, other):
@@ -255,7 +255,7 @@ def test_types_that_are_none_are_refused(side):
         with pytest.raises(ValueError, match="dtype="):
             layer_class(3, 4, 9, dtype=wrong)
         with pytest.raises(ValueError, match="compute_dtype="):
-            built(side, "s5", {})[1].from_options(*options_and_values(), side.dtype("fp32"), compute_dtype=wrong)
+            side.library("S5Model")(2, 6, 5, 1, 4, 12, compute_dtype=wrong)
 
 
 def options_and_values():
@@ -347,9 +347,9 @@ def test_jax_takes_numpy(model):
 
 def test_float64_without_x64_is_refused_and_numpy_float64_is_taken(settings_as_before):
     jax.config.update("jax_enable_x64", False)
-    with pytest.raises(ValueError, match=r"dtype=float64.*jax_enable_x64"):
+    with pytest.raises(ValueError, match=r"dtype='float64'.*jax_enable_x64"):
         models_jax.S5Layer(3, 4, 9, dtype=jnp.float64)
-    with pytest.raises(ValueError, match=r"compute_dtype=float64.*jax_enable_x64"):
+    with pytest.raises(ValueError, match=r"compute_dtype='float64'.*jax_enable_x64"):
         models_jax.S5Block(4, 4, 9, compute_dtype="float64")
     layer = models_jax.S5Layer(3, 4, 9)
     assert type_of(layer(np.zeros((2, 9, 3)))) == "float32"

@@ -11,16 +11,19 @@ from pathlib import Path
 
 import jax
 import pytest
-from commands import EAGER, ROOT, TINY, composed, run, tiny_job
+from commands import EAGER, TINY, composed, left_by_refusals, run, tiny_run
 from test_parity import PARTS
 from test_table import record as table_record
 
-from bench import launch, records
-from bench.cells import cells
-from bench.certificate import certificate_key
-from bench.environment import environment
-from bench.process import Ending
-from bench.variables import OURS, REFUSED, kind, refuse, stated
+from bench.measure.variables import OURS, REFUSED, kind, refuse, stated
+from bench.runs import job
+from bench.runs import run as runs
+from bench.store import records
+from bench.store.certificate import certificate_key
+from bench.views.cells import cells
+from bench.workers.environment import environment
+from bench.workers.lines import decode, encode
+from bench.workers.protocol import PROTOCOL, Greeting
 
 KINDS = {
     "refused": "JAX_DISABLE_JIT TORCHDYNAMO_DISABLE TORCH_COMPILE_DISABLE PYTORCH_JIT TRITON_INTERPRET",
@@ -121,8 +124,7 @@ def test_a_record_holds_values_of_families_and_names_of_all_others():
 
 def test_no_secret_and_no_broken_text_stands_in_a_record(tmp_path):
     section = stated({**SECRETS, "OMP_ODD": "a\udcffb", "ODD\udcff": "x"})
-    record = tiny_job(tmp_path)["record"] | {"environment": section}
-    record["config_hash"] = records.config_hash(record["config"], section["values"])
+    record = records.new_record(tiny_run(tmp_path).config, environment=section)
     text = records.write_record(record, tmp_path).read_text(encoding="utf-8")
     assert "secret-47" not in text
     assert section["values"] == {"OMP_ODD": "a\\udcffb", "JAX_ADDRESS": "(hidden: an address with a password)"}
@@ -174,22 +176,34 @@ def test_a_record_from_before_the_environment_was_said_is_read_and_counts_as_wit
     assert len(cells([read, variant()], "time").query("measure == 'train_step'")) == 1
 
 
+LISTENER = """
+import json, os, sys
+print({greeting!r}, flush=True)
+line = sys.stdin.readline()
+with open(f"{folder}/{{os.getpid()}}", "w") as file:
+    json.dump([dict(os.environ), line], file)
+"""
+
+
 def test_both_sides_of_a_certificate_and_its_run_get_and_state_the_same_variables(tmp_path, monkeypatch):
-    """The starts of a whole run's workers, which end without records: the parent writes them."""
+    """The workers of a whole run, which end once they have been told what to build."""
     given = {"OMP_WAIT_POLICY": "active", "JAX_DEBUG_NANS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
     for name, value in {**given, **SECRETS, "PYTHONHASHSEED": "3"}.items():
         monkeypatch.setenv(name, value)
-    starts = []
-    monkeypatch.setattr(launch, "run_workers", lambda new: [starts.append(one) or Ending(3, False, 0) for one in new])
-    outcome = launch.launch(composed(*TINY, *EAGER, f"results_dir={tmp_path}"), ROOT)
-    assert len(starts) == 3
-    for start in starts:
-        assert start.variables.items() >= given.items()
-        assert "PYTHONHASHSEED" not in start.variables
-        said = json.loads(start.job)["record"]["environment"]
-        assert said["values"].items() >= given.items()
-        assert "PYTHONHASHSEED" in said["dropped"]
-        assert "secret-47" not in start.job
+    (tmp_path / "seen").mkdir()
+    script = LISTENER.format(greeting=encode(Greeting(PROTOCOL, "/tree")), folder=str(tmp_path / "seen"))
+    monkeypatch.setattr(runs, "worker_command", lambda tree: [sys.executable, "-c", script])
+    outcome = job.job(composed(*TINY, *EAGER, f"results_dir={tmp_path / 'results'}"))
+    seen = [json.loads(path.read_text()) for path in (tmp_path / "seen").iterdir()]
+    assert len(seen) == 3
+    for variables, line in seen:
+        assert variables.items() >= given.items()
+        assert "PYTHONHASHSEED" not in variables
+        assert "secret-47" not in line
+    requests = [decode(line).body for _, line in seen]
+    (said,) = (request.record["environment"] for request in requests if request.record is not None)
+    assert said["values"].items() >= given.items()
+    assert "PYTHONHASHSEED" in said["dropped"]
     assert outcome.record["environment"] == said
 
 
@@ -201,7 +215,7 @@ def test_a_run_whose_compiler_is_switched_off_is_refused_before_any_work(tmp_pat
     assert "JAX_DISABLE_JIT=1" in done.stderr
     assert "unset JAX_DISABLE_JIT" in done.stderr
     assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert left_by_refusals(tmp_path) == []
 
 
 def test_no_file_of_a_tracked_run_holds_a_secret(tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ import math
 import pytest
 from test_table import record
 
-from bench import growth, table
-from bench.files import RecordError
+from bench.store.files import RecordError
+from bench.views import growth, tables
 
 
 def at(framework, length, seconds, **changes):
@@ -40,5 +40,5 @@ def test_nothing_to_compare_is_an_error():
 
 def test_it_is_a_table_of_documents():
     records = [at("torch", length, float(length)) for length in (10, 100)]
-    text = table.updated_document("<!-- table:growth -->\n<!-- /table:growth -->\n", records)
+    text = tables.updated_document("<!-- table:growth -->\n<!-- /table:growth -->\n", records)
     assert "1.00 |" in text

@@ -30,13 +30,14 @@ from test_pathfinder import published as lay_pathfinder
 from test_retrieval import config as retrieval_settings
 from test_retrieval import lay_pairs
 
-from bench import choices, records
+from bench.runs import choices
+from bench.store import records
 from datasets import registry, speechcommands, speechcommands10
 from datasets.files import archives, imdb
 from datasets.files.archives import Archive
-from datasets.hidden import is_foreign, lies_hidden, own
-from datasets.reasons import said
 from datasets.store.cache import FOLDER, fingerprint
+from settings.hidden import is_foreign, lies_hidden, own
+from settings.reasons import said
 
 ROOT = Path(__file__).parents[1]
 LITTER = (
@@ -305,5 +306,5 @@ def test_the_finder_of_bare_reasons_finds_them() -> None:
 
 @pytest.mark.parametrize("path", [*sorted(ROOT.glob("datasets/**/*.py")), *sorted(ROOT.glob("bench/**/*.py"))], ids=str)
 def test_no_message_shows_an_exception_that_may_say_nothing(path: Path) -> None:
-    """An exception without words would leave "()" or nothing: datasets/reasons.py has words for it."""
+    """An exception without words would leave "()" or nothing: settings/reasons.py has words for it."""
     assert bare_reasons(path.read_text()) == []

@@ -80,8 +80,12 @@ def test_imdb_is_described_by_its_protocol(
     protocol: str, length: int, padded: bool, selects: bool, counts: tuple[int, ...]
 ) -> None:
     found = registry.describe(config(protocol=protocol, length=None, validation_fraction=0.1))
-    assert (found.length, found.padded, found.selects_on_test) == (length, padded, selects)
-    assert (found.vocabulary, found.classes, found.documents) == (135, 2, 1)
+    assert (found.problem.length, found.problem.padding, found.selects_on_test) == (
+        length,
+        0 if padded else None,
+        selects,
+    )
+    assert (found.problem.vocabulary, found.problem.classes, found.problem.documents) == (135, 2, 1)
     assert found.counts == dict(zip(("train", "validation", "test"), counts, strict=True))
     assert registry.class_names(config()) == ("negative", "positive")
 
@@ -89,17 +93,17 @@ def test_imdb_is_described_by_its_protocol(
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"length": 1}, "length=1 must be a whole number, 2 or more"),
-        ({"length": 4096.0}, r"length=4096\.0 must be a whole number"),
-        ({"length": True}, "length=True must be a whole number"),
-        ({"protocol": "s4torch"}, "protocol='s4torch' is not known; choose annotated or default or official or s5"),
-        ({"protocol": "s5", "length": 2048}, "length=2048 contradicts protocol=s5, which has 4096"),
-        ({"protocol": "annotated", "length": 4096}, "length=4096 contradicts protocol=annotated, which has 2048"),
-        ({"protocol": "official"}, "validation_fraction=0.25 has no effect under protocol=official"),
+        ({"length": 1}, "length=1: must be a whole number of at least 2"),
+        ({"length": 4096.0}, r"length=4096\.0: must be a whole number"),
+        ({"length": True}, "length=True: must be a whole number"),
+        ({"protocol": "s4torch"}, "protocol='s4torch': must be one of default, official, s5, annotated"),
+        ({"protocol": "s5", "length": 2048}, "length=2048: contradicts protocol=s5, which has 4096"),
+        ({"protocol": "annotated", "length": 4096}, "length=4096: contradicts protocol=annotated, which has 2048"),
+        ({"protocol": "official"}, "validation_fraction=0.25: has no effect under protocol=official"),
     ],
 )
 def test_senseless_settings_of_imdb_are_refused(changes: Mapping[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=f"dataset imdb: {message}"):
+    with pytest.raises(ValueError, match=rf"^dataset\.{message}"):
         registry.describe(config(**changes))
 
 

@@ -17,12 +17,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TORCH = {"torch", "torchvision", "torchaudio", "functorch", "triton"}
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}
-OURS = {"bench", "datasets", "models_jax", "models_torch", "run", "ssm"}
+OURS = {"bench", "datasets", "models_jax", "models_torch", "run", "settings", "ssm"}
 
 # package -> top-level names that it must not import
 FORBIDDEN = {
-    "ssm": TORCH | JAX | (OURS - {"ssm"}),
-    "datasets": TORCH | JAX | (OURS - {"datasets"}),
+    "settings": TORCH | JAX | (OURS - {"settings"}),
+    "ssm": TORCH | JAX | (OURS - {"ssm", "settings"}),
+    "datasets": TORCH | JAX | (OURS - {"datasets", "settings"}),
     "bench": TORCH | JAX | {"models_jax", "models_torch", "run"},
     "models_torch": JAX | {"models_jax", "datasets", "run"},
     "models_jax": TORCH | {"models_torch", "datasets", "run"},
@@ -103,7 +104,7 @@ def test_packages_import_one_way(package: str) -> None:
 
 
 def test_ssm_needs_numpy_and_scipy_only() -> None:
-    allowed = {"ssm", "numpy", "scipy"} | sys.stdlib_module_names
+    allowed = {"ssm", "settings", "numpy", "scipy"} | sys.stdlib_module_names
     foreign = [
         f"{path.name} line {line} imports {name}"
         for path in sources("ssm")

@@ -7,19 +7,21 @@ import subprocess
 import sys
 
 import pytest
-from commands import CONF, EAGER, NUMPY_WORKER, ROOT, TINY, composed, tiny_job, work
+from commands import CONF, EAGER, NUMPY_WORKER, ROOT, TINY, composed, status_of, tiny_run
 from test_run import record_of
 
-from bench.choices import choices
-from bench.environment import environment
+from bench.framework import FRAMEWORKS, Framework
+from bench.runs import run as runs
+from bench.runs.choices import choices
+from bench.workers.environment import environment
 
-PACKAGES = sorted(
-    {
-        package
-        for name in choices(CONF, "framework")
-        for package in composed(f"framework={name}")["framework"]["packages"]
-    }
-)
+PACKAGES = sorted({package for framework in FRAMEWORKS.values() for package in framework.packages})
+
+
+def test_every_framework_that_can_be_chosen_is_one_that_the_bench_knows():
+    assert set(choices(CONF, "framework")) == set(FRAMEWORKS)
+    assert all(composed(f"framework={name}")["framework"]["compile"] in FRAMEWORKS[name].modes for name in FRAMEWORKS)
+    assert {path.name for path in ROOT.glob("models_*")} == {f"models_{name}" for name in FRAMEWORKS}
 
 
 def python(code: str, cwd) -> str:
@@ -40,9 +42,8 @@ def test_the_parent_of_a_whole_run_imports_no_framework(tmp_path):
     code = f"""
 import sys
 import run
-from bench import launch
-from bench.process import Ending
-launch.run_workers = lambda starts: [Ending(3, False, 0) for _ in starts]
+from bench.runs import run as runs
+runs.worker_command = lambda tree: [sys.executable, "-c", "raise SystemExit(3)"]
 status = run.main({[*TINY, *EAGER]!r})
 print(status, [name for name in {PACKAGES!r} if name in sys.modules])
 """
@@ -53,17 +54,18 @@ print(status, [name for name in {PACKAGES!r} if name in sys.modules])
 
 
 def test_what_a_worker_needs_before_its_adapter_imports_no_framework(tmp_path):
-    code = f"import bench.worker, sys; print([m for m in {PACKAGES!r} if m in sys.modules])"
+    code = f"import bench.workers.worker, sys; print([m for m in {PACKAGES!r} if m in sys.modules])"
     assert python(code, tmp_path).strip() == "[]"
 
 
 @pytest.mark.parametrize("stranger, trainer", [("psutil", "NumpyTrainer"), ("stranger", "Careless")])
-def test_a_worker_that_finds_another_framework_fails(tmp_path, stranger, trainer):
+def test_a_worker_that_finds_another_framework_fails(tmp_path, monkeypatch, stranger, trainer):
     """psutil, which the bench needs, plays the other framework; or a module that comes in later."""
-    ending = work(tiny_job(tmp_path, strangers=[stranger]), *NUMPY_WORKER, trainer)
-    assert ending.returncode == 1
+    run = tiny_run(tmp_path, worker=[*NUMPY_WORKER, trainer])
+    others = {**FRAMEWORKS, "jax": Framework((stranger,), FRAMEWORKS["jax"].modes)}
+    monkeypatch.setattr(runs, "FRAMEWORKS", others)
+    assert status_of(run) == "failed"
     record = record_of(tmp_path)
-    assert record["status"] == "failed"
     assert f"{stranger} was imported beside torch" in record["message"]
 
 

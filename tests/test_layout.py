@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 import pytest
 from test_growth import at
 from test_table import record
 
-from bench import growth, layout, records, table
-from bench.launch import Outcome
-from bench.layout import Layout, laid_out
-from bench.statistics import is_wide, summary
-from bench.summary import of_run
+from bench import table
+from bench.measure.statistics import is_wide
+from bench.store import records
+from bench.store.outcome import Outcome
+from bench.views import growth, layout, tables
+from bench.views.cells import cells
+from bench.views.layout import Layout, laid_out
+from bench.views.summary import of_run
 
 LAYOUT = Layout(rows=("place", "colour", "name"), right=("size",), spare=("colour", "place"), spoken={"place": "in {}"})
 FRAME = pd.DataFrame(
@@ -73,20 +74,20 @@ def many(**changes):
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
 def test_tables_of_records_keep_to_the_width_and_name_what_is_gone(width):
-    text = table.markdown(table.cells(many(), "time"), width=width)
+    text = tables.markdown(cells(many(), "time"), width=width)
     assert max(map(len, text.splitlines())) <= width
     lost = " ".join(text.split()).partition("Left out")[2]
     if width < 140:
         assert "settings" in lost or "hardware" in lost
         assert "--width 0" in lost
-    whole = table.markdown(table.cells(many(), "time"), width=None)
+    whole = tables.markdown(cells(many(), "time"), width=None)
     assert "Left out" not in whole
     assert "a_setting_with_a_long_name=32" in whole
 
 
 def test_a_table_of_several_measures_is_one_where_it_fits_and_else_one_of_each():
     made = [record(name, model=model) for name in ("torch", "jax") for model in ("s4", "s5")]
-    text = table.render(made, "time")
+    text = tables.render(made, "time")
     assert text.count("| torch/jax |") == 1
     assert "All rows: dataset digits; Chip, 2 threads; fp32; batch 16; length 64." in text
     made = [
@@ -94,7 +95,7 @@ def test_a_table_of_several_measures_is_one_where_it_fits_and_else_one_of_each()
         for name in ("torch", "jax")
         for n in (1, 2)
     ]
-    text = table.render(made, "time")
+    text = tables.render(made, "time")
     assert text.count("torch (ms)") == 1
     assert "Left out" not in text
     assert [line.split(";")[0] for line in text.splitlines() if line.startswith("All rows: ")] == [
@@ -109,19 +110,18 @@ def test_a_rough_figure_is_marked_in_tables_in_growth_and_after_the_run():
     assert not is_wide(0.0120, 0.0030)
     assert is_wide(0.0120, 0.0031)
     rough = (0.010, 0.020, 0.011, 0.018, 0.012)  # quartiles 0.011 and 0.018
-    text = table.render([record("torch", step=rough), record("jax")], "time.train_step")
+    text = tables.render([record("torch", step=rough), record("jax")], "time.train_step")
     assert "12.0 [7.00] ◊ |" in text
-    assert f"- {table.WIDE_RANGE}\n" in text
-    assert "◊" not in table.render([record("torch"), record("jax")], "time.train_step")
+    assert f"- {tables.WIDE_RANGE}\n" in text
+    assert "◊" not in tables.render([record("torch"), record("jax")], "time.train_step")
     slow = at("torch", 4096, 0.04)
     slow["timing"]["train_step_seconds"]["iqr"] = 0.02
     grown = growth.markdown([at("torch", 1024, 0.01), slow, at("jax", 1024, 0.01), at("jax", 4096, 0.01)])
     assert "1.00 ◊ |" in grown
     assert "◊:" in grown
     assert "0.00 |" in grown
-    made = json.loads(json.dumps(record("torch")))
-    made["timing"] |= {"train_step_seconds": summary([0.01]) | {"iqr": 0.0031}}
-    assert "interquartile range 3.1 ms: above a quarter of it" in of_run(Outcome("s4", "ok", None, None, made))
+    said = of_run(Outcome("s4", "ok", None, None, record("torch", step=rough)))
+    assert "12 ms (interquartile range 7 ms: above a quarter of it)" in said
 
 
 def test_the_width_is_the_terminal_s_or_the_one_that_is_asked_for(tmp_path, capsys):

@@ -16,6 +16,7 @@ from listops_trees import parsed, value, with_parentheses, words
 from datasets import DataError, listops, registry
 from datasets.files import listops_values
 from datasets.generators.listops import SYMBOLS, expressions
+from settings.problem import Problem
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {
@@ -45,7 +46,7 @@ def test_configuration_is_the_published_size() -> None:
     settings = yaml.safe_load((ROOT / "conf" / "dataset" / "listops.yaml").read_text())
     described = registry.describe({**settings, "source": "generated"})
     assert described.counts == {"train": 96_000, "validation": 2_000, "test": 2_000}
-    assert (described.length, described.vocabulary, described.classes, described.padded) == (2048, 18, 10, True)
+    assert described.problem == Problem(2048, 10, vocabulary=18, padding=0)
     assert registry.describe(settings).counts is None  # only the files know
 
 
@@ -99,7 +100,7 @@ def test_annotated_chooses_on_the_test_part(tmp_path: Path) -> None:
     assert dataset.description.selects_on_test
     np.testing.assert_array_equal(dataset.validation.inputs[:], dataset.test.inputs[:])
     plain = registry.load({**settings, "protocol": "official"}, tmp_path, seed=0)
-    assert (dataset.description.padded, plain.description.padded) == (False, True)
+    assert (dataset.description.problem.padding, plain.description.problem.padding) == (None, 0)
     np.testing.assert_array_equal(plain.test.inputs[:], dataset.test.inputs[:])
     assert not np.array_equal(plain.validation.inputs[:], plain.test.inputs[:])
 
@@ -197,13 +198,13 @@ def nothing_prepared(data_dir: Path) -> bool:
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"source": "web"}, r"source='web' is not known; choose auto or generated or published"),
-        ({"protocol": "s4torch"}, r"protocol='s4torch' is not known; choose annotated or default or official or s5"),
-        ({"generated_count": 49}, r"generated_count=49 must be a whole number, 50 or more"),
-        ({"generated_count": 1e5}, r"generated_count=100000\.0 must be a whole number"),
-        ({"generated_seed": -1}, r"generated_seed=-1 must be a whole number, 0 or more"),
-        ({"generated_seed": True}, r"generated_seed=True must be a whole number"),
-        ({"length": 100}, r"unknown setting 'length'"),
+        ({"source": "web"}, r"source='web': must be one of auto, published, generated"),
+        ({"protocol": "s4torch"}, r"protocol='s4torch': must be one of default, official, s5, annotated"),
+        ({"generated_count": 49}, r"generated_count=49: must be a whole number of at least 50"),
+        ({"generated_count": 1e5}, r"generated_count=100000\.0: must be a whole number"),
+        ({"generated_seed": -1}, r"generated_seed=-1: must be a whole number of at least 0"),
+        ({"generated_seed": True}, r"generated_seed=True: must be a whole number"),
+        ({"length": 100}, r"length=100: is not a setting of dataset=listops"),
     ],
 )
 def test_senseless_settings_are_refused(change: dict[str, Any], message: str) -> None:

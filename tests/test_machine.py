@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import machine
+from bench.measure import machine
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,7 +28,7 @@ def test_the_machine_is_described_within_its_limits():
 @pytest.mark.skipif(sys.platform != "linux", reason="affinity is Linux's")
 def test_usable_cores_follow_the_affinity():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-    code += "from bench import machine; print(machine.usable_cores(), machine.default_threads())"
+    code += "from bench.measure import machine; print(machine.usable_cores(), machine.default_threads())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "1"]
 
@@ -120,7 +120,7 @@ def test_without_nvidia_smi_there_is_no_driver(tmp_path, monkeypatch):
 def test_versions_are_read_without_importing():
     code = """
 import sys
-from bench import machine
+from bench.measure import machine
 print(machine.package_versions(["torch", "no-such-thing"]))
 print([name for name in ("torch", "jax", "flax", "optax", "wandb") if name in sys.modules])
 """
@@ -133,7 +133,7 @@ print([name for name in ("torch", "jax", "flax", "optax", "wandb") if name in sy
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is restarted through /proc")
 def test_the_resident_peak_sees_memory_that_is_gone_and_starts_anew():
     code = """
-from bench import machine
+from bench.measure import machine
 base = machine.resident_bytes()
 block = bytearray(200 * 2**20)
 del block

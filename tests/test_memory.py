@@ -18,8 +18,8 @@ from numpy_framework import NumpyTrainer, small_data
 from test_adapters import build, data
 from test_training import SETTINGS
 
-from bench.memory import PeakMeter, compile_ahead
-from bench.training import train_task
+from bench.measure.memory import PeakMeter, compile_ahead
+from bench.workers.training import train_task
 
 pytestmark = pytest.mark.usefixtures("settings_as_before")
 
@@ -29,7 +29,7 @@ import json, sys
 import numpy as np
 sys.path[:0] = [{root!r}, {tests!r}]
 from numpy_framework import NumpyTrainer
-from bench import memory
+from bench.measure import memory
 start = memory.baseline()
 meter = memory.PeakMeter(NumpyTrainer(), start)
 compiling = np.ones(200 * 2**17); del compiling      # 200 MiB
@@ -53,7 +53,7 @@ def test_peak_counts_from_the_baseline_and_steady_peak_leaves_the_first_call_out
 FREED = """
 import sys
 sys.path[:0] = [{root!r}]
-from bench import machine
+from bench.measure import machine
 blocks = [bytes(2000) for _ in range(100_000)]  # 200 MB in blocks too small to be given back one by one
 last = bytes(2000)  # at the heap's end, so that the end cannot simply move
 del blocks
@@ -76,7 +76,7 @@ AHEAD = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from numpy_framework import NumpyTrainer
-from bench import machine, memory
+from bench.measure import machine, memory
 
 class Compiler(NumpyTrainer):
     def compile(self, batch):
@@ -144,7 +144,7 @@ import numpy as np
 from bench.framework import ModelSpec, OptimiserSpec
 from ssm.network import initial, network_options, ssm_parameter_names
 adapter = importlib.import_module("models_{framework}.adapter").adapter("cpu", "fp32", 1, {compile!r})
-baseline = set(sys.modules)  # bench.memory reads its own here
+baseline = set(sys.modules)  # bench.measure.memory reads its own here
 options = network_options("s5", 2, 4, 12, dict(d_model=8, n_blocks=1, n=8))
 spec = ModelSpec("s5", options, initial(options, 0), ssm_parameter_names(options))
 trainer = adapter.build(spec, OptimiserSpec(), 0)

@@ -138,10 +138,10 @@ def test_bidirectional_counts_lag_zero_in_both_directions(side):
 
 def step_through(side, options, x):
     """The network one step at a time: (B, L, d_output)."""
-    network = __import__(f"models_{side.name}.network", fromlist=["model_class"])
+    network = __import__(f"models_{side.name}.network", fromlist=["SequenceModel"])
     from ssm.network import initial
 
-    model = network.model_class(options.name).from_options(options, initial(options, 0), side.dtype("fp64"))
+    model = network.SequenceModel(options, initial(options, 0), side.dtype("fp64"))
     tensor = torch.tensor if side.name == "torch" else jnp.asarray
     if side.name == "torch":
         model.eval()

@@ -16,9 +16,9 @@ from cases import NETWORKS, PADDED, PAIRS, QUICK, SIDES, Side, label, parameters
 from flax import nnx
 from numpy_framework import small_data
 
-from bench.finite import described, first_not_finite
 from bench.framework import Diverged, ModelSpec, OptimiserSpec
-from bench.training import train_task
+from bench.workers.finite import described, first_not_finite
+from bench.workers.training import train_task
 from ssm.network import NetworkOptions, initial, mathematics, network_options, ssm_parameter_names
 
 VALUES = (np.nan, np.inf, -np.inf, 1e30, -1e30)
@@ -83,16 +83,16 @@ def forms(side: Side, layer):
 def truth_of(layer, values, u):
     """The exact output, NaN where there is none. An infinity is taken as 1e300, whose exponentials are the same."""
     finite = {name: np.nan_to_num(value, nan=np.nan, posinf=1e300, neginf=-1e300) for name, value in values.items()}
-    if layer.name == "dss" and layer.options.variant == "softmax" and (values["Lambda_re"] > 1e29).any():
+    if layer.options.model == "dss" and layer.options.variant == "softmax" and (values["Lambda_re"] > 1e29).any():
         # all that state's weight is on a step before the sequence: without it, as the recurrence itself overflows
         finite["Lambda_re"] = np.where(values["Lambda_re"] > 1e29, -1.0, values["Lambda_re"])
         finite |= {name: np.where(values["Lambda_re"] > 1e29, 0.0, values[name]) for name in ("W_re", "W_im")}
     truth = np.full(u.shape, np.nan)
-    for channel in range(H) if layer.name == "s4" else (slice(None),):
-        own = one_channel(finite, channel) if layer.name == "s4" else finite
+    for channel in range(H) if layer.options.model == "s4" else (slice(None),):
+        own = one_channel(finite, channel) if layer.options.model == "s4" else finite
         try:
             with np.errstate(all="ignore"):
-                truth[..., channel] = mathematics(layer.name).recurrence(layer.options, own, u)[..., channel]
+                truth[..., channel] = mathematics(layer.options.model).recurrence(layer.options, own, u)[..., channel]
         except np.linalg.LinAlgError:  # singular
             continue
     return truth
@@ -184,7 +184,7 @@ def test_the_derivative_of_a_step_size_that_is_not_finite(side, model):
 def network_of(side: Side, options: NetworkOptions):
     """Values by name, statistics too -> logits of x in evaluation, compiled once."""
     network = importlib.import_module(f"models_{side.name}.network")
-    model = network.model_class(options.name).from_options(options, initial(options, 3), side.dtype("fp64"))
+    model = network.SequenceModel(options, initial(options, 3), side.dtype("fp64"))
     if side.name == "torch":
 
         def eager(values, x):
@@ -238,7 +238,7 @@ def test_a_token_without_a_row_is_nan_from_its_step_on(side, token):
     """Not wrapped, not clamped, no device assert; also one step at a time, and under a compiler."""
     options = small_network("s5", {"encoder": "embedding", "readout": "none", "n_blocks": 1}, length=8)
     network = importlib.import_module(f"models_{side.name}.network")
-    model = network.model_class("s5").from_options(options, initial(options, 3), side.dtype("fp64"))
+    model = network.SequenceModel(options, initial(options, 3), side.dtype("fp64"))
     tokens = np.random.default_rng(0).integers(0, 11, (2, 8)).astype(np.int32)
     broken = tokens.copy()
     broken[0, 3] = token
@@ -258,9 +258,9 @@ def test_a_token_without_a_row_is_nan_from_its_step_on(side, token):
 
 @sides
 def test_small_and_unsigned_tokens_are_the_same_tokens(side):
-    options = small_network("s5", {"encoder": "embedding", "n_blocks": 1, "padded": True}, length=8)
+    options = small_network("s5", {"encoder": "embedding", "n_blocks": 1, "padding": 0}, length=8)
     network = importlib.import_module(f"models_{side.name}.network")
-    model = network.model_class("s5").from_options(options, initial(options, 3), side.dtype("fp64"))
+    model = network.SequenceModel(options, initial(options, 3), side.dtype("fp64"))
     tokens = np.random.default_rng(0).integers(0, 11, (2, 8))
     put = torch.tensor if side.name == "torch" else jnp.asarray
     outputs = [model(put(tokens.astype(kind))) for kind in ("int64", "int32", "int16", "int8", "uint8")]

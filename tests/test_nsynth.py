@@ -35,7 +35,7 @@ def test_nsynth_has_its_published_parts(tmp_path: Path) -> None:
     notes = made_nsynth(tmp_path)
     dataset = registry.load(NSYNTH, tmp_path, seed=0)
     assert dict(dataset.description.counts or {}) == {"train": 11, "validation": 3, "test": 2}
-    assert (dataset.description.length, dataset.description.classes) == (64_000, 11)
+    assert (dataset.description.problem.length, dataset.description.problem.classes) == (64_000, 11)
     half = registry.load({**NSYNTH, "seconds": 2}, tmp_path, seed=0)
     for part, folder in zip(PARTS, ("nsynth-train", "nsynth-valid", "nsynth-test"), strict=True):
         own = [notes[name] for name in sorted(notes) if name.startswith(folder)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ssm.network import network_options
+from ssm import dss
+from ssm.network import BlockOptions, network_options
 
 
 @pytest.mark.parametrize(
@@ -39,10 +40,10 @@ def test_refusals(model, settings, message):
         network_options(model, 1, 10, 32, settings)
 
 
-def test_settings_round_trip():
+def test_settings_find_their_place():
     given = {"d_model": 8, "n": 4, "n_blocks": 3, "pooling": "avg_2", "variant": "softmax", "dropout": 0.1}
     options = network_options("dss", 1, 10, 32, given)
     assert options.lengths == (32, 16, 8)
-    again = network_options("dss", 1, 10, 32, options.settings())
-    assert again == options
-    assert given.items() <= options.settings().items()
+    assert (options.d_model, len(options.layers), options.block) == (8, 3, BlockOptions(pooling="avg_2", dropout=0.1))
+    made = [dss.Options(8, 4, length, variant="softmax") for length in options.lengths]
+    assert options.layers == tuple(made)

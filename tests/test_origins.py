@@ -7,10 +7,11 @@ import re
 
 from test_table import record
 
-from bench import records, table
-from bench.cells import cells
-from bench.launch import Outcome
-from bench.summary import of_run
+from bench.store import records
+from bench.store.outcome import Outcome
+from bench.views import tables
+from bench.views.cells import cells
+from bench.views.summary import of_run
 
 
 def of_protocol(framework, protocol, **data):
@@ -28,19 +29,19 @@ def test_protocols_have_rows_of_their_own_and_the_settings_name_them():
 
 
 def test_a_protocol_is_named_beside_no_other_row_too_and_the_default_is_not():
-    assert "dataset.protocol=s4torch" in table.render([of_protocol("jax", "s4torch")], "train.test")
-    assert "dataset.protocol" not in table.render([of_protocol("jax", "default")], "train.test")
+    assert "dataset.protocol=s4torch" in tables.render([of_protocol("jax", "s4torch")], "train.test")
+    assert "dataset.protocol" not in tables.render([of_protocol("jax", "default")], "train.test")
 
 
 def test_accuracy_of_a_protocol_that_selects_on_the_test_part_is_marked():
     made = [of_protocol("torch", "annotated", selects_on_test=True), of_protocol("torch", "s5", selects_on_test=False)]
-    text = table.render(made, "train.test")
+    text = tables.render(made, "train.test")
     rows = [line for line in text.splitlines() if "| digits" in line]
     assert ["digits ‡" in line for line in rows] == ["dataset.protocol=annotated" in line for line in rows]
     assert sum("digits ‡" in line for line in rows) == 1
     assert "- ‡: this protocol chooses the best epoch on the test part" in text
-    assert "‡" not in table.render(made[1:], "train.test")
-    assert "‡" not in table.render(made, "train.epoch")  # which choice was made on which part changes no second
+    assert "‡" not in tables.render(made[1:], "train.test")
+    assert "‡" not in tables.render(made, "train.epoch")  # which choice was made on which part changes no second
 
 
 def test_generated_data_is_marked_and_never_merged_with_published_data():
@@ -49,7 +50,7 @@ def test_generated_data_is_marked_and_never_merged_with_published_data():
     frame = cells(made, "train").query("measure == 'test'")
     assert sorted(frame["generated"]) == [False, True]
     assert not (frame["torch_samples"].astype(bool) & frame["jax_samples"].astype(bool)).any()
-    text = table.render(made, "train.test")
+    text = tables.render(made, "train.test")
     assert text.count("digits §") == 1
     assert "- §: generated here" in text
 
@@ -64,7 +65,7 @@ def test_records_that_do_not_say_where_their_data_is_from_are_the_default(tmp_pa
     path.write_text(json.dumps(document))
     read = records.read_record(path)
     assert read["data"]["protocol"] is None
-    assert not {"‡", "§"} & set(table.render([read], "train.test"))
+    assert not {"‡", "§"} & set(tables.render([read], "train.test"))
 
 
 def test_the_summary_of_a_run_says_whose_protocol_it_was():

@@ -14,10 +14,10 @@ import pytest
 import torch
 from cases import PADDED, SIDES, TOKENS, label, largest_error, small_network
 
-from datasets.data import PADDING as DATA_PADDING
+from datasets.data import PADDING
 from models_jax import masks as jax_masks
 from models_torch import masks as torch_masks
-from ssm.network import PADDING, initial, network_options
+from ssm.network import initial, network_options
 
 LENGTHS = (20, 13, 4, 1, 0)  # own steps; with 3 and 17 steps of padding more, groups of 2 and 3 end elsewhere
 MORE = (0, 3, 17)
@@ -56,8 +56,19 @@ def with_row(values, row):
     return {**values, "encoder.weight": weight}
 
 
-def test_padding_is_the_data_sets_padding():
-    assert PADDING == DATA_PADDING
+@pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
+def test_any_token_can_be_the_padding_and_without_one_all_are_symbols(side):
+    """Tokens turned by five, the embedding's rows with them: another padding, the same network."""
+    options = small_network("s5", ONE)
+    x = ragged(options, (20, 7, 1), 29)
+    values = initial(options, 3)
+    turned = {**values, "encoder.weight": np.roll(values["encoder.weight"], 5, 0)}
+    other = small_network("s5", {**ONE, "padding": PADDING + 5})
+    logits = side.network(options, values)(x)
+    np.testing.assert_allclose(side.network(other, turned)((x + 5) % options.d_input), logits, rtol=1e-12)
+    without = small_network("s5", {**ONE, "padding": None})
+    moved = side.network(without, with_row(values, values["encoder.weight"][PADDING] + 1.0))(x)
+    assert largest_error(moved, side.network(without, values)(x)) > 1e-3  # a symbol like others
 
 
 @pytest.mark.parametrize("case", PADDED, ids=label)
@@ -95,7 +106,7 @@ def test_what_follows_a_sequence_changes_nothing_whatever_is_combined(model, bot
 def test_a_padded_sequence_is_what_it_is_alone(model, readout, side):
     """The truth without any mask: an unpadded network that is given each sequence by itself."""
     options = small_network(model, {"readout": readout, "bidirectional": True, **TOKENS})
-    padded, whole = (side.network(chosen, initial(options, 3)) for chosen in (options, replace(options, padded=False)))
+    padded, whole = (side.network(chosen, initial(options, 3)) for chosen in (options, replace(options, padding=None)))
     x = ragged(options, (29, 7), 29)
     alone = np.concatenate([whole(row[None, :length]) for row, length in zip(x, (29, 7), strict=True)])
     assert largest_error(padded(x), alone) < 1e-10
@@ -105,9 +116,9 @@ def test_a_padded_sequence_is_what_it_is_alone(model, readout, side):
 @pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
 def test_without_padding_a_padded_network_is_the_unpadded_one(side):
     options = small_network("dss", {"norm": "batch", "pooling": "max_2", **ONE}, length=28)
-    assert options.lengths == replace(options, padded=False).lengths
+    assert options.lengths == replace(options, padding=None).lengths
     x = ragged(options, (28, 28, 28), 28)
-    found, truth = (seen(side, chosen, x) for chosen in (options, replace(options, padded=False)))
+    found, truth = (seen(side, chosen, x) for chosen in (options, replace(options, padding=None)))
     assert found.keys() == truth.keys()
     assert_same(found, truth, 1e-10)
 
@@ -148,8 +159,8 @@ def test_masks_against_numpy(masks, put):
     x = np.random.default_rng(0).standard_normal((4, 5, 3))
     mask, own = put(OWN.astype(np.float64)), OWN[..., 0]
     tokens = np.where(own, 7, PADDING)
-    assert np.array_equal(masks.own_steps(put(tokens), mask.dtype), OWN)
-    assert np.array_equal(masks.own_steps(put(tokens.reshape(2, 2, 5)), mask.dtype), OWN)
+    assert np.array_equal(masks.own_steps(put(tokens), PADDING, mask.dtype), OWN)
+    assert np.array_equal(masks.own_steps(put(tokens.reshape(2, 2, 5)), PADDING, mask.dtype), OWN)
     means = [row[valid].mean(0) if valid.any() else np.zeros(3) for row, valid in zip(x, own, strict=True)]
     np.testing.assert_allclose(masks.mean(put(x), mask, 1), means, rtol=1e-14)
     np.testing.assert_allclose(masks.mean(put(x), mask, (0, 1)), x[own].mean(0), rtol=1e-14)
@@ -163,8 +174,9 @@ def test_masks_against_numpy(masks, put):
 @pytest.mark.parametrize(
     "settings,message",
     [
-        ({"padded": 1}, r"padded=1: must be true or false"),
-        ({"padded": True}, r"padded=True: the end.*encoder=linear.*set encoder=embedding"),
+        ({"padding": -1, "encoder": "embedding"}, r"padding=-1: must be a whole number of at least 0"),
+        ({"padding": 3, "encoder": "embedding"}, r"padding=3: must be a whole number of at most 2"),
+        ({"padding": 0}, r"padding=0: the end.*encoder=linear.*set encoder=embedding"),
         ({"documents": 0}, r"documents=0: must be a whole number of at least 1"),
         ({"documents": 3}, r"documents=3: must be 1, or 2"),
         ({"documents": 2, "readout": "none"}, r"documents=2: the read-outs.*readout=none.*set readout=mean"),
@@ -175,9 +187,7 @@ def test_refusals(settings, message):
         network_options("s4", 3, 10, 32, settings)
 
 
-def test_settings_round_trip_and_groups_of_what_is_left():
+def test_groups_of_what_is_left():
     options = small_network("s4", {"documents": 2, "pooling": "avg_2", **TOKENS})
     assert options.lengths == (29, 15)  # a rest is a group: unpadded, it is dropped
     assert small_network("s4", {"pooling": "avg_2"}).lengths == (29, 14)
-    again = network_options("s4", options.d_input, options.d_output, options.l_max, options.settings())
-    assert again == options

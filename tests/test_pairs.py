@@ -14,10 +14,16 @@ import torch
 from cases import SIDES, TOKENS, largest_error, padded_tokens, small_batch, small_network
 from commands import ROOT, composed
 
-from bench import launch
-from bench.check import Checked, model_options
 from bench.framework import ModelSpec, OptimiserSpec
+from bench.runs import certify
+from bench.runs.check import Checked, model_options
+from bench.runs.run import Run
+from bench.runs.tracking import Tracker
+from bench.store.records import new_record
+from bench.tasks import parity
+from bench.tasks import registry as tasks
 from datasets.data import Description
+from settings.problem import Problem
 from ssm.network import initial, ssm_parameter_names
 from ssm.operations import operations
 
@@ -41,9 +47,9 @@ def test_a_pair_is_two_documents_and_a_head(side):
 @pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
 def test_a_pair_has_no_step_form(side):
     options = small_network("s5", {"documents": 2, **TOKENS})
-    model_class = importlib.import_module(f"models_{side.name}.network").model_class("s5")
+    network = importlib.import_module(f"models_{side.name}.network")
     with pytest.raises(ValueError, match=r"documents=2: a step at a time reads one sequence.*whole sequences"):
-        model_class.from_options(options, initial(options, 0), side.dtype("fp64")).discretised()
+        network.SequenceModel(options, initial(options, 0), side.dtype("fp64")).discretised()
 
 
 @pytest.mark.parametrize("framework,compile", [("torch", "none"), ("jax", "default")])
@@ -91,25 +97,28 @@ def test_operations_count_both_documents_and_the_head():
 @pytest.fixture
 def pairs():
     counts = {"train": 8, "validation": 2, "test": 2}
-    return Description("pairs", 32, 1, 2, vocabulary=50, counts=counts, padded=True, documents=2)
+    return Description("pairs", Problem(32, 2, vocabulary=50, padding=0, documents=2), counts)
 
 
 def test_the_data_set_says_what_is_padded_and_how_many_documents(pairs):
     model = {**composed()["model"], "encoder": "embedding"}
-    options = model_options(model, pairs, 32)
-    assert (options.padded, options.documents) == (True, 2)
-    options = model_options(model, replace(pairs, padded=False, documents=1), 32)
-    assert (options.padded, options.documents) == (False, 1)
+    options = model_options(model, pairs.problem)
+    assert (options.padding, options.documents) == (0, 2)
+    options = model_options(model, replace(pairs.problem, padding=None, documents=1))
+    assert (options.padding, options.documents) == (None, 1)
     with pytest.raises(ValueError, match=r"model\.documents=1: is the data set's to say"):
-        model_options({**model, "documents": 1}, pairs, 32)
+        model_options({**model, "documents": 1}, pairs.problem)
 
 
-def test_a_certificate_is_for_its_kind_of_data(pairs):
+def test_a_certificate_is_for_its_kind_of_data(pairs, tmp_path):
     config = composed("model.encoder=embedding")
-    kinds = [pairs, replace(pairs, padded=False), replace(pairs, documents=1), pairs]
+    own = pairs.problem
+    kinds = [own, replace(own, padding=None), replace(own, documents=1), own]
     keys = []
-    for description in kinds:
-        checked = Checked(description, model_options(config["model"], description, 32), 1, "cpu", 32)
-        keys.append(launch._Run(config, checked, ROOT, {})._key())
+    for problem in kinds:
+        options = model_options(config["model"], problem)
+        checked = Checked(pairs, tasks.settings(config["task"]), problem, options, 1, "cpu")
+        context = Run(config, checked, ROOT, new_record(config), "").context(Tracker(config["wandb"], tmp_path))
+        keys.append(parity.key(context, certify.comparison(context)))
     assert keys[0] == keys[3]
     assert len(set(keys)) == 3

@@ -11,16 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy_framework import NumpyTrainer, small_data
+from local_worker import LocalWorker
+from numpy_framework import NumpyTrainer
 
-from bench import certificate, parity
 from bench.framework import Diverged, OptimiserSpec
-from bench.records import read_certificate, write_certificate
+from bench.measure import agreement
+from bench.store import certificate
+from bench.store.records import read_certificate, write_certificate
+from bench.tasks import parity
+from bench.workers.protocol import Trace
+from bench.workers.remote import RunEnded
 
 ROOT = Path(__file__).parents[1]
 PARTS = dict(
     model={"name": "s5", "d_model": 8},
-    sizes={"d_input": 1, "d_output": 4, "length": 12},
+    problem={"d_input": 1, "d_output": 4, "length": 12},
     precision="fp64",
     optimiser={"rate": 1e-2},
     steps=10,
@@ -33,8 +38,7 @@ PARTS = dict(
 
 
 def written(path, trainer=None, **changes):
-    settings = {"batch_size": 16, "length": None, "steps": 12, **changes}
-    parity.parity_task(trainer or NumpyTrainer(), small_data(), settings, path, seed=0)
+    LocalWorker(trainer or NumpyTrainer()).ask(Trace(str(path), changes.get("steps", 12)))
     return path
 
 
@@ -52,10 +56,10 @@ def sides(tmp_path):
 
 
 def test_two_equal_sides_have_no_error_and_all_groups(sides):
-    errors = parity.compare(*sides, "fp64")
+    errors = agreement.compare(*sides, "fp64")
     assert list(errors) == ["outputs", "logits", "loss", "gradients", "parameters_1", "parameters_10"]
     assert all(entry["error"] == 0 for entry in errors.values())
-    assert parity.passed(errors)
+    assert agreement.passed(errors)
 
 
 def test_steps_go_on_into_the_next_epoch(tmp_path):
@@ -77,24 +81,24 @@ def test_steps_go_on_into_the_next_epoch(tmp_path):
 )
 def test_one_tensor_that_differs_fails_its_group_by_name(sides, tmp_path, name, group):
     other = changed(sides[1], tmp_path / "c.npz", name, lambda value: value * (1 + 1e-6))
-    errors = parity.compare(sides[0], other, "fp64")
+    errors = agreement.compare(sides[0], other, "fp64")
     assert errors[group]["error"] == pytest.approx(1e-6, rel=1e-3)
     assert errors[group]["worst"] == name
-    assert not parity.passed(errors)
+    assert not agreement.passed(errors)
     assert [key for key, entry in errors.items() if entry["error"]] == [group]
 
 
 def test_error_is_relative_to_the_norm_of_the_tensor():
-    assert parity.relative_error(np.array([3.0, 4.0]), np.array([3.0, 4.5])) == pytest.approx(0.5 / np.hypot(3, 4.5))
-    assert parity.relative_error(np.zeros(3), np.zeros(3)) == 0.0
-    assert parity.relative_error(np.zeros(3), np.full(3, 1e-100)) == 1.0
+    assert agreement.relative_error(np.array([3.0, 4.0]), np.array([3.0, 4.5])) == pytest.approx(0.5 / np.hypot(3, 4.5))
+    assert agreement.relative_error(np.zeros(3), np.zeros(3)) == 0.0
+    assert agreement.relative_error(np.zeros(3), np.full(3, 1e-100)) == 1.0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("name", ["logits", "gradient.weight", "parameters_1.bias"])
 def test_what_is_not_finite_never_passes(sides, tmp_path, bad, name):
     other = changed(sides[1], tmp_path / "c.npz", name, lambda value: value * bad)
-    assert not parity.passed(parity.compare(other, other, "fp64"))
+    assert not agreement.passed(agreement.compare(other, other, "fp64"))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -104,15 +108,15 @@ def test_what_is_left_out_of_the_comparison_must_be_finite_too(sides, tmp_path, 
         changed(side, tmp_path / f"{index}.npz", "gradient.bias", lambda value: 1e-17 * value)
         for index, side in enumerate(sides)
     ]
-    assert parity.not_compared(*quiet, "fp64") == ["bias"]
+    assert agreement.not_compared(*quiet, "fp64") == ["bias"]
     for name in ("parameters_1.bias", "parameters_10.bias"):
         broken = changed(quiet[1], tmp_path / "b.npz", name, lambda value: value + bad)
-        assert not parity.passed(parity.compare(broken, broken, "fp64"))
+        assert not agreement.passed(agreement.compare(broken, broken, "fp64"))
     statistic = [tmp_path / "c.npz", tmp_path / "d.npz"]
     for path in statistic:
         with np.load(sides[0]) as file:
             np.savez(path, **file, **{"parameters_10.norm.mean": np.array([bad])})
-    assert not parity.passed(parity.compare(*statistic, "fp64"))
+    assert not agreement.passed(agreement.compare(*statistic, "fp64"))
 
 
 def test_a_side_whose_loss_is_not_finite_has_diverged_with_the_step(tmp_path):
@@ -129,19 +133,18 @@ def test_a_side_whose_loss_is_not_finite_has_diverged_with_the_step(tmp_path):
 
 
 def test_what_a_comparison_says_whose_sides_did_not_both_end():
-    ok, nan = {"status": "ok", "message": None}, {"status": "diverged", "message": "loss is nan at step 3"}
-    failed = {"status": "failed", "message": "why"}
-    assert certificate.unfinished({"torch": ok, "jax": ok}) is None
-    assert certificate.unfinished({"torch": nan, "jax": nan})[0] == "diverged"
-    one_sided = certificate.unfinished({"torch": ok, "jax": nan})
-    assert one_sided == ("diverged", "jax: loss is nan at step 3; torch reached its end")
-    assert certificate.unfinished({"torch": failed, "jax": ok}) == ("failed", "torch: why; jax reached its end")
+    nan, failed = RunEnded("diverged", "loss is nan at step 3"), RunEnded("failed", "why")
+    assert parity.unfinished({"torch": nan, "jax": nan}, ("torch", "jax")).status == "diverged"
+    one_sided = parity.unfinished({"jax": nan}, ("torch", "jax"))
+    assert one_sided.status == "diverged"
+    assert str(one_sided) == "jax: loss is nan at step 3; torch reached its end"
+    assert str(parity.unfinished({"torch": failed}, ("torch", "jax"))) == "torch: why; jax reached its end"
 
 
 def test_a_difference_that_is_not_finite_is_said_so_before_and_after_a_file(sides, tmp_path):
     broken = changed(sides[0], tmp_path / "c.npz", "logits", lambda value: value * np.nan)
-    write_certificate(made := certified((broken, broken), "e" * 64), tmp_path)
-    for one in (made, certificate.find(tmp_path, "e" * 64)):
+    write_certificate(made := certified((broken, broken), "a" * 64), tmp_path)
+    for one in (made, certificate.find(tmp_path, "a" * 64)):
         assert not one["passed"]
         assert certificate.differences(one) == "the frameworks differ: logits not finite (logits)"
 
@@ -154,33 +157,31 @@ def test_a_gradient_of_round_off_is_not_compared_and_is_named(sides, tmp_path):
         return changed(path, path, "parameters_1.bias", lambda value: value + 1e-2 * rng.standard_normal(value.shape))
 
     noisy = [with_noise(side, tmp_path / f"{index}.npz", 1e-17) for index, side in enumerate(sides)]
-    assert parity.not_compared(*noisy, "fp64") == ["bias"]
-    assert parity.passed(parity.compare(*noisy, "fp64"))
+    assert agreement.not_compared(*noisy, "fp64") == ["bias"]
+    assert agreement.passed(agreement.compare(*noisy, "fp64"))
     # On one side only it is an error, and so is a small gradient that is above the round-off.
-    assert parity.not_compared(noisy[0], sides[1], "fp64") == []
-    assert not parity.passed(parity.compare(noisy[0], sides[1], "fp64"))
+    assert agreement.not_compared(noisy[0], sides[1], "fp64") == []
+    assert not agreement.passed(agreement.compare(noisy[0], sides[1], "fp64"))
     small = [with_noise(side, tmp_path / f"small{index}.npz", 1e-12) for index, side in enumerate(sides)]
-    assert not parity.passed(parity.compare(*small, "fp64"))
+    assert not agreement.passed(agreement.compare(*small, "fp64"))
 
 
 def test_sides_that_do_not_match_are_refused(sides, tmp_path):
     with pytest.raises(ValueError, match="bias: shapes"):
-        parity.compare(
+        agreement.compare(
             sides[0], changed(sides[1], tmp_path / "c.npz", "gradient.bias", lambda value: value[:1]), "fp64"
         )
     with np.load(sides[1]) as file:
         np.savez(tmp_path / "d.npz", **file, extra=np.zeros(1))
     with pytest.raises(ValueError, match="extra"):
-        parity.compare(sides[0], tmp_path / "d.npz", "fp64")
-    with pytest.raises(ValueError, match="precision=fp8"):
-        parity.compare(*sides, "fp8")
-    with pytest.raises(ValueError, match=r"task\.steps=0"):
-        written(tmp_path / "e.npz", steps=0)
+        agreement.compare(sides[0], tmp_path / "d.npz", "fp64")
+    with pytest.raises(ValueError, match="precision='fp8'"):
+        agreement.compare(*sides, "fp8")
 
 
 def test_bounds_promised():
-    assert set(parity.BOUNDS["fp64"].values()) == {1e-9}
-    fp32 = parity.BOUNDS["fp32"]
+    assert set(agreement.BOUNDS["fp64"].values()) == {1e-9}
+    fp32 = agreement.BOUNDS["fp32"]
     assert fp32["outputs"] == fp32["logits"] == fp32["loss"] == fp32["gradients"] == 1e-4
     assert fp32["parameters_1"] == 1e-3
 
@@ -190,7 +191,7 @@ def test_key_changes_with_each_part_but_not_with_dropout():
     assert key == certificate.certificate_key(**PARTS | {"model": {"dropout": 0.3, **PARTS["model"]}})
     others = [
         {"model": {"name": "s5", "d_model": 16}},
-        {"sizes": {"d_input": 1, "d_output": 4, "length": 13}},
+        {"problem": {"channels": 1, "classes": 4, "length": 13}},
         {"precision": "fp32"},
         {"optimiser": {"rate": 2e-2}},
         {"steps": 1},
@@ -209,10 +210,10 @@ KEY = "a" * 64
 
 
 def certified(sides, key):
-    return certificate.make(
-        *sides, key=key, model="s5", config={"steps": 12}, precision="fp64", code="c0de" * 16, versions={"torch":
-        "1"}, machine={"cpu": "x"},
-    )  # fmt: skip
+    errors = agreement.compare(*sides, "fp64")
+    compared = {"passed": agreement.passed(errors), "not_compared": agreement.not_compared(*sides, "fp64")}
+    of = dict(key=key, model="s5", config={"steps": 12}, precision="fp64", code="c0de" * 16, versions={"torch": "1"})
+    return certificate.make(errors, **compared, **of, machine={"cpu": "x"})
 
 
 def test_certificate_is_written_found_and_summed_up(sides, tmp_path):
@@ -245,7 +246,8 @@ framework, path, model, precision = sys.argv[1:]
 sys.path[:0] = {path!r}
 from numpy_framework import small_data
 from bench.framework import ModelSpec, OptimiserSpec
-from bench.parity import parity_task
+from local_worker import LocalWorker
+from bench.workers.protocol import Trace
 from ssm.network import initial, network_options, ssm_parameter_names
 options = network_options(model, 3, 3, 6, dict(d_model=8, n_blocks=1, n=8, norm="batch"))
 spec = ModelSpec(model, options, initial(options, 0), ssm_parameter_names(options))
@@ -253,7 +255,7 @@ adapter = importlib.import_module(f"models_{{framework}}.adapter").adapter(
     "cpu", precision, 1, {{"torch": "none", "jax": "default"}}[framework])
 assert not {{"torch", "jax"}} - {{framework}} & set(sys.modules)
 trainer = adapter.build(spec, OptimiserSpec(), 0)
-parity_task(trainer, small_data(), dict(batch_size=4, length=None, steps=10), path, seed=0)
+LocalWorker(trainer, small_data(), batch_size=4).ask(Trace(path, 10))
 """
 
 
@@ -271,8 +273,8 @@ def test_each_framework_in_its_own_process_agrees_with_the_other(tmp_path, model
         for path in paths
     ]
     assert [run.wait(timeout=120) for run in runs] == [0, 0]
-    errors = parity.compare(*paths, precision)
-    assert parity.passed(errors), errors
+    errors = agreement.compare(*paths, precision)
+    assert agreement.passed(errors), errors
 
 
 def test_optimiser_settings_are_checked():

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from bench import peers
-from bench.files import RecordError
+from bench import peers as command
+from bench.store.files import RecordError
+from bench.views import peers
 
 
 def line(implementation: str, round_number: int, step: list[float], peak: int = 10**6) -> dict:
@@ -73,12 +74,12 @@ def test_a_document_s_table_is_made_anew_and_checked(tmp_path, capsys):
     path, document = written(tmp_path, LINES), tmp_path / "page.md"
     document.write_text("before\n<!-- peers -->\nold\n<!-- /peers -->\nafter\n")
     words = [str(path), "--readme", str(document)]
-    assert peers.main([*words, "--check"]) == 1
+    assert command.main([*words, "--check"]) == 1
     assert "old" in document.read_text()
-    assert peers.main(words) == 0
+    assert command.main(words) == 0
     assert document.read_text().startswith("before\n<!-- peers -->\n\nTrain step and forward, case time_16384:")
     assert document.read_text().endswith("<!-- /peers -->\nafter\n")
-    assert peers.main([*words, "--check"]) == 0
+    assert command.main([*words, "--check"]) == 0
     document.write_text("no marker\n")
-    assert peers.main(words) == 1
+    assert command.main(words) == 1
     assert "no <!-- peers -->" in capsys.readouterr().err

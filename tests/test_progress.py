@@ -6,10 +6,8 @@ Not covered: how a bar looks.
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
-import subprocess
 import sys
 import tarfile
 import threading
@@ -18,21 +16,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import CONF, NUMPY_WORKER, composed, joined, tiny_job, work
+from commands import CONF, NUMPY_WORKER, composed, joined, status_of, tiny_run
+from local_worker import LocalWorker
 from numpy_framework import Clock, NumpyTrainer, small_data
-from test_timing import SETTINGS as TIMING
+from test_timing import settings as timing_settings
 from test_training import SETTINGS as TRAINING
 
-from bench import timing, training
-from bench.launch import Outcome
-from bench.plan import plan
-from bench.summary import of_run, of_sweep
-from bench.timing import time_task
-from bench.training import train_task
-from datasets import progress
+from bench.measure import stopwatch
+from bench.runs.plan import plan
+from bench.store.outcome import Outcome
+from bench.tasks import registry
+from bench.tasks import time as timing
+from bench.views.summary import of_run, of_sweep
+from bench.workers import training
+from bench.workers.children import Child
+from bench.workers.protocol import Train
+from bench.workers.remote import Remote
+from bench.workers.training import train_task
 from datasets.files.archives import Archive, unpack
-from datasets.progress import QUIET_SECONDS, WIDTH, Counter, Voice, duration, items, wrapped
 from datasets.store import cache
+from settings import progress
+from settings.progress import QUIET_SECONDS, WIDTH, Counter, Voice, duration, items, wrapped
 
 
 class Log:
@@ -59,7 +63,7 @@ def log(monkeypatch):
     log = Log()
     monkeypatch.setattr(progress, "VOICE", log.voice)
     monkeypatch.setattr(cache, "VOICE", log.voice)
-    for module in (training, timing):
+    for module in (training, timing, stopwatch):
         monkeypatch.setattr(module, "time", log.clock)
     return log
 
@@ -160,8 +164,9 @@ def timed(log: Log, seconds: float, **changes) -> NumpyTrainer:
             return super().train_step(batch, scale)
 
     trainer = Timed()
-    settings = {**TIMING, "phases": ["train_step"], "budget_seconds": 1e4, **changes}
-    time_task(trainer, small_data(), settings, {}, seed=0, operations={}, baseline_bytes=0)
+    settings = timing_settings(**{"phases": ["train_step"], "budget_seconds": 1e4, **changes})
+    with Counter(settings.rounds, "round") as bar:
+        timing.measure(LocalWorker(trainer), settings, lambda note: None, bar)
     return trainer
 
 
@@ -177,7 +182,7 @@ def test_rounds_speak_between_them_at_most_every_ten_seconds(log):
 
 def test_nothing_is_written_while_a_round_is_clocked(log, monkeypatch):
     inside = []
-    waited = timing._waited
+    waited = stopwatch._waited
 
     def watched(*arguments):
         before = len(log.times)
@@ -185,7 +190,7 @@ def test_nothing_is_written_while_a_round_is_clocked(log, monkeypatch):
         inside.append(len(log.times) - before)
         return seconds
 
-    monkeypatch.setattr(timing, "_waited", watched)
+    monkeypatch.setattr(stopwatch, "_waited", watched)
     timed(log, 2.0, rounds=6)
     assert sum(inside) == 0
     assert len(log.times) > 0
@@ -294,8 +299,9 @@ def test_a_reader_that_is_gone_does_not_end_a_run():
     Voice(Gone()).say("into the void")
 
 
-def test_a_worker_in_a_log_says_what_it_will_do_and_in_its_title(tmp_path, capfd):
-    assert work(tiny_job(tmp_path, title="3/12 s4 torch digits train")).returncode == 0
+def test_a_run_in_a_log_says_what_it_will_do_and_in_its_title(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(progress.VOICE, "title", "3/12 s4 torch digits train")
+    assert status_of(tiny_run(tmp_path)) == "ok"
     raw = capfd.readouterr().err.splitlines()
     (line,) = joined("\n".join(raw)).splitlines()
     assert line.startswith("3/12 s4 torch digits train: begins on cpu (any), 1 threads, fp32, ")
@@ -316,7 +322,8 @@ def test_the_plan_of_each_task(words, plan_of):
     config["task"] |= {"epochs": 40} if words == ["task=train"] else {}
     machine = {"cpu": "AMD EPYC", "gpu": {"name": "NVIDIA H100"}}
     record = {"config": config, "machine": machine, "device": "gpu", "threads": 2, "precision": "fp32"}
-    text = plan({**record, "parameters": {"count": 12345}}, 1294)
+    work = registry.find(config["task"]["name"]).work(registry.settings(config["task"]), 1294)
+    text = plan({**record, "parameters": {"count": 12345}}, work)
     assert text.startswith("begins on gpu (NVIDIA H100), 2 threads, fp32, 12,345 parameters, batch ")
     assert plan_of in text
 
@@ -353,12 +360,13 @@ def test_summaries_keep_to_the_width_and_a_path_stays_whole():
 
 def test_nothing_but_the_voice_prints_to_stderr_while_something_runs():
     """A line that goes around it has no width, no title, and is not counted as said."""
-    for path in [*(CONF.parent / "datasets").glob("*.py"), CONF.parent / "bench" / "worker.py"]:
+    rooms = (CONF.parent / "bench" / room for room in ("runs", "tasks", "workers"))
+    for path in [*(CONF.parent / "datasets").glob("*.py"), *(path for room in rooms for path in room.glob("*.py"))]:
         text = path.read_text(encoding="utf-8")
         if path.name != "progress.py":
             assert "tqdm" not in text, path
             assert "sys.stderr" not in text, path
-    assert sys.modules["bench.training"].Counter is Counter
+    assert sys.modules["bench.workers.training"].Counter is Counter
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such terminals")
@@ -370,17 +378,16 @@ def test_a_worker_on_a_terminal_shows_its_bar(tmp_path):
 
     own, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    job = json.dumps(tiny_job(tmp_path, "task.steps=4")).encode() + b"\n"
-    with subprocess.Popen(
-        NUMPY_WORKER, stdin=subprocess.PIPE, stderr=its, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    ) as worker:
-        os.close(its)
-        worker.stdin.write(job)
-        worker.stdin.flush()
-        shown = b""
-        while part := read_terminal(own):
-            shown += part
-        assert worker.wait(60) == 0
+    child = Child(NUMPY_WORKER, {**os.environ, "OMP_NUM_THREADS": "1"}, stderr=its)
+    os.close(its)
+    worker = Remote(child)
+    for body in (tiny_run(tmp_path).request(), Train(epochs=1, steps=4)):
+        worker.ask(body)
+    worker.leave()
+    shown = b""
+    while part := read_terminal(own):
+        shown += part
+    assert child.wait(60).returncode == 0
     os.close(own)
     assert b"4/4 [" in shown
     assert b"begins on" not in shown

@@ -12,14 +12,27 @@ import pytest
 from commands import ROOT, composed, described
 
 from bench import peers, table
-from bench.check import check
+from bench.runs.check import check
+from bench.views import tables
 from datasets import registry
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 COMMANDS = [line.split("#")[0].split()[2:] for line in TEXT.splitlines() if line.startswith("python run.py")]
+# "- `model=` `s4` `dss`. `model.d_model`, ...": a group, its choices, its settings
+GROUPS = re.findall(r"^- `(\w+)=` (.*?)\.\s+(.*?)(?=\n- |\n\n)", TEXT, re.MULTILINE | re.DOTALL)
 REFERENCE = ROOT / "results" / "reference"
-MADE_LATER = {"results/reference"}  # by measuring; its own test says that it is not there yet
+DOCUMENTS = ["README.md", "docs/datasets.md", "docs/performance.md"]
+# "- `NAME`: what was measured: `README.md`, `docs/x.md`." in results/README.md
+SITTINGS = {
+    name: re.findall(r"`([\w/]+\.md)`", text)
+    for name, text in re.findall(
+        r"^- `([\w.-]+\.sitting\.jsonl)`(.*?)(?=\n- |\n\n)",
+        (ROOT / "results" / "README.md").read_text(),
+        re.M | re.DOTALL,
+    )
+}
+GENERATED = re.compile(r"<!-- (\S+) -->.*?<!-- /\1 -->", re.DOTALL)
 
 
 def jobs(words: list[str]) -> list[list[str]]:
@@ -46,7 +59,7 @@ def test_a_command_composes_and_would_be_run(words, tmp_path, monkeypatch):
 
 
 def test_the_settings_it_names_exist():
-    rows = re.findall(r"^\| `(model|framework|dataset|task)=` \| (.*?) \| (.*) \|$", TEXT, re.MULTILINE)
+    rows = [row for row in GROUPS if row[0] in ("model", "framework", "dataset", "task")]
     assert len(rows) == 4
     values = {"default", "none"}  # quoted there beside the settings
     for group, choices, named in rows:
@@ -66,7 +79,7 @@ def flat(settings: dict) -> set[str]:
 
 
 def test_the_groups_it_lists_are_those_of_conf():
-    listed = dict(re.findall(r"^\| `(\w+)=` \| ((?:`[\w-]+` ?)+)\|", TEXT, re.MULTILINE))
+    listed = {group: choices for group, choices, _ in GROUPS if "`" in choices.replace("`--help`", "")}
     for group, choices in listed.items():
         there = {path.stem for path in (ROOT / "conf" / group).glob("[!_]*.yaml")}
         assert set(re.findall(r"[\w-]+", choices)) == there, group
@@ -77,23 +90,35 @@ def test_the_files_it_names_exist():
     links = re.findall(r"\]\(([^):]+)\)", TEXT)
     quoted = re.findall(r"`((?:[\w.]+/)+[\w.]*|[\w./]+\.(?:py|md|txt|yaml|toml))`", TEXT)
     beside = {"adapter.py"}  # of models_<name>/
-    missing = [name for name in {*links, *quoted} - MADE_LATER - beside if not (ROOT / name).exists()]
+    missing = [name for name in {*links, *quoted} - beside if not (ROOT / name).exists()]
     assert missing == []
     assert len(links) >= 2
     assert len(quoted) >= 5
 
 
 def test_its_marked_tables_are_ones_that_the_records_can_fill():
-    names = table.OPENED.findall(TEXT)
-    assert names == ["time.train_step", "time.peak", "train.test"]
-    assert [match["name"] for match in table.MARKED.finditer(TEXT)] == names
+    names = tables.OPENED.findall(TEXT)
+    assert names == ["time.train_step"]
+    assert [match["name"] for match in tables.MARKED.finditer(TEXT)] == names
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/datasets.md", "docs/performance.md"])
-def test_its_tables_are_those_of_the_reference_records(document):
-    if not list(REFERENCE.glob("*.json")):
-        pytest.skip("results/reference holds no records yet")
-    assert table.main(["--readme", str(ROOT / document), "--check", str(REFERENCE)]) == 0
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_tables_are_those_of_the_sittings_that_are_named_for_them(document):
+    sittings = [str(REFERENCE / name) for name, documents in SITTINGS.items() if document in documents]
+    assert sittings
+    assert table.main(["--readme", str(ROOT / document), "--check", *sittings]) == 0
+
+
+def test_each_sitting_is_named_with_the_tables_that_it_supports():
+    assert {path.name for path in REFERENCE.iterdir()} == SITTINGS.keys()
+    assert {document for documents in SITTINGS.values() for document in documents} == set(DOCUMENTS)
+
+
+def test_no_line_of_markdown_that_a_person_edits_is_wider_than_130():
+    folders = (ROOT, ROOT / "docs", ROOT / "results")
+    for path in (path for folder in folders for path in folder.glob("*.md")):
+        written = GENERATED.sub("", path.read_text(encoding="utf-8"))
+        assert [line for line in written.splitlines() if len(line) > 130] == [], path.name
 
 
 def test_the_comparison_with_public_implementations_is_that_of_its_samples():

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import records
-from bench.files import PROBE_BYTES
+from bench.store import records
+from bench.store.files import PROBE_BYTES
 
 ROOT = Path(__file__).parents[1]
 CONFIG = {
@@ -288,7 +288,7 @@ def test_a_writable_folder_is_made_and_left_empty(tmp_path):
 def test_a_read_only_folder_is_refused():
     code = """
 import os, sys
-from bench.records import RecordError, check_writable
+from bench.store.records import RecordError, check_writable
 if os.geteuid() == 0:
     os.setuid(65534)  # rights do not bind root
 try:
@@ -362,7 +362,7 @@ def test_a_really_full_disk(tmp_path):
 WRITER = """
 import sys
 sys.path.insert(0, "tests")
-from bench import records
+from bench.store import records
 from test_records import full_record
 print("ready", flush=True)
 sys.stdin.readline()
@@ -399,7 +399,7 @@ def test_kill_9_while_writing_leaves_only_whole_records(tmp_path):
 MANY = """
 import sys
 sys.path.insert(0, "tests")
-from bench import records
+from bench.store import records
 from test_records import full_record
 for _ in range(25):
     record = full_record()

@@ -16,6 +16,7 @@ import pytest
 from datasets import registry, retrieval
 from datasets.data import DataError
 from datasets.store.stored import Stored
+from settings.problem import Problem
 
 END = 2
 
@@ -52,23 +53,26 @@ def lay_pairs(data_dir: Path, folder: str = "aan", ending: bytes = b"\n", **chan
 
 def test_retrieval_is_described_without_its_files() -> None:
     found = registry.describe(config())
-    assert (found.length, found.documents, found.vocabulary, found.classes) == (4000, 2, 98, 2)
-    assert (found.padded, found.selects_on_test, found.counts) == (True, False, None)
-    assert registry.describe(config(length=17, protocol="official")).length == 17
+    assert found.problem == Problem(4000, 2, vocabulary=98, padding=0, documents=2)
+    assert (found.selects_on_test, found.counts) == (False, None)
+    assert registry.describe(config(length=17, protocol="official")).problem.length == 17
     assert registry.class_names(config()) == ("not linked", "linked")
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"length": 1}, "length=1 must be a whole number, 2 or more"),
-        ({"protocol": "annotated"}, "protocol='annotated' is not known; choose default or official or s5"),
-        ({"protocol": "s5", "length": 1000}, "length=1000 contradicts protocol=s5, which has 4000"),
-        ({"validation_fraction": 0.1}, "unknown setting 'validation_fraction'; it has length, protocol"),
+        ({"length": 1}, "length=1: must be a whole number of at least 2"),
+        ({"protocol": "annotated"}, "protocol='annotated': must be one of default, official, s5"),
+        ({"protocol": "s5", "length": 1000}, "length=1000: contradicts protocol=s5, which has 4000"),
+        (
+            {"validation_fraction": 0.1},
+            "validation_fraction=0.1: is not a setting of dataset=retrieval, which has length, protocol",
+        ),
     ],
 )
 def test_senseless_settings_of_retrieval_are_refused(changes: Mapping[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=f"dataset retrieval: {message}"):
+    with pytest.raises(ValueError, match=rf"^dataset\.{message}"):
         registry.describe(config(**changes))
 
 

@@ -13,19 +13,24 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
-from commands import CONF, EAGER, TINY, WORKER, composed, joined, run, start, tiny_job, work
-from omegaconf import OmegaConf
+from commands import CONF, EAGER, NUMPY_WORKER, TINY, WORKER, composed, joined, run, start, status_of, tiny_run
 
-from bench import launch, records
-from bench.choices import choices
-from bench.files import RecordError
-from bench.launch import Outcome
-from bench.process import Ending
-from bench.summary import of_run
+from bench.runs import job
+from bench.runs import run as runs
+from bench.runs.choices import choices
+from bench.runs.interrupts import held_back
+from bench.store import records
+from bench.store.files import RecordError
+from bench.store.outcome import Outcome
+from bench.views.summary import of_run
+from bench.workers.children import Child, Ending
+from bench.workers.lines import encode
+from bench.workers.protocol import Build, Request
 from run import Session
 
 SHORT = ["task.batch_size=64", "threads=1"]  # two threads wait for each other where tests share the cores
@@ -39,6 +44,12 @@ def record_of(folder: Path, **fields) -> dict:
     found = [record for record in found if all(record[name] == value for name, value in fields.items())]
     assert len(found) == 1, [record["id"] for record in found]
     return found[0]
+
+
+def orphan(folder: Path) -> Build:
+    """What a worker builds that will have to write its record itself."""
+    run = tiny_run(folder)
+    return replace(run.request(), record=run.record, results_dir=str(folder))
 
 
 def test_help_answers_within_a_second(tmp_path):
@@ -178,8 +189,8 @@ def test_parity_leaves_a_certificate_and_a_record(tmp_path):
 
 @pytest.mark.slow
 def test_a_tracked_run_leaves_its_record_and_an_offline_run_with_the_results(tmp_path):
-    job = tiny_job(tmp_path, "task=time", "~task.steps", "+task.steps=2", "task.rounds=2", "wandb.mode=offline")
-    assert work(job).returncode == 0
+    words = ["task=time", "~task.steps", "+task.steps=2", "task.rounds=2", "wandb.mode=offline"]
+    assert status_of(tiny_run(tmp_path, *words)) == "ok"
     record = record_of(tmp_path)
     assert record["status"] == "ok"
     assert len(record["notes"]) == 1  # no one-step form; what W&B cannot do would be another
@@ -194,8 +205,7 @@ def test_a_tracked_run_leaves_its_record_and_an_offline_run_with_the_results(tmp
 
 def test_a_diverging_run_leaves_its_curve(tmp_path):
     words = ["task.optimiser.rate=1e308", "task.schedule.name=constant", "task.batch_size=64"]
-    job = tiny_job(tmp_path, *words, "task.epochs=1", "task.steps=null")
-    assert work(job).returncode == 1
+    assert status_of(tiny_run(tmp_path, *words, "task.epochs=1", "task.steps=null")) == "diverged"
     record = record_of(tmp_path)
     assert record["status"] == "diverged"
     assert "task.optimiser.rate" in record["message"]
@@ -204,17 +214,19 @@ def test_a_diverging_run_leaves_its_curve(tmp_path):
 
 
 def test_auto_means_the_gpu_that_the_parent_saw_and_never_the_cpu_instead(tmp_path):
-    assert work(tiny_job(tmp_path, "hardware=auto", device="gpu")).returncode == 1
+    assert status_of(tiny_run(tmp_path, "hardware=auto", device="gpu")) == "failed"
     record = record_of(tmp_path)
-    assert record["status"] == "failed"
     assert "hardware=gpu" in record["message"]
     assert "choose hardware=cpu" in record["message"]
 
 
 def test_a_worker_that_cannot_write_its_record_says_why_in_one_line(tmp_path, capfd):
+    """Its parent is gone, and so is the results folder."""
     (tmp_path / "file").touch()
-    ending = work(tiny_job(tmp_path / "unused", results_dir=str(tmp_path / "file" / "results")))
-    assert ending.returncode == 1
+    request = replace(orphan(tmp_path / "unused"), results_dir=str(tmp_path / "file" / "results"))
+    worker = Child(NUMPY_WORKER, {**os.environ, "OMP_NUM_THREADS": "1"})
+    worker.send(encode(Request(1, request)))
+    assert worker.end(60).returncode == 1
     said = joined(capfd.readouterr().err)
     assert "Traceback" not in said
     assert "results folder" in said.splitlines()[-1]
@@ -225,27 +237,28 @@ def test_a_record_that_cannot_be_written_is_a_failed_run_and_no_refusal(tmp_path
     def full(record, folder):
         raise RecordError("the disk is full")
 
-    monkeypatch.setattr(launch, "run_workers", lambda starts: [Ending(1, False, 0) for _ in starts])
-    monkeypatch.setattr(launch, "write_record", full)
+    monkeypatch.setattr(runs, "worker_command", lambda tree: [sys.executable, "-c", "raise SystemExit(1)"])
+    monkeypatch.setattr(runs, "write_record", full)
     session = Session(["-m"])
+    session.sweep = True
     for seed in range(2):  # the first one does not stop the sweep
-        session.job(OmegaConf.create(composed(*TINY, f"results_dir={tmp_path}", "certificate=skip", f"seed={seed}")))
+        session._tell(job.job(composed(*TINY, f"results_dir={tmp_path}", "certificate=skip", f"seed={seed}")))
     assert [outcome.status for outcome in session.outcomes] == ["failed", "failed"]
     assert session.run_ended() == 1
-    assert capsys.readouterr().out.count("the disk is full") == 4  # as each ends, and in the closing lines
+    assert "".join(capsys.readouterr()).count("the disk is full") == 4  # as each ends, and in the closing lines
 
 
 def test_ctrl_c_stops_a_sweep_also_when_the_run_had_just_ended_well(tmp_path, monkeypatch):
     session = Session(["-m"])
 
-    def ended_well(config, root):
+    def ended_well(config):
         with pytest.raises(KeyboardInterrupt):
             session.interrupt(signal.SIGINT, None)
         return Outcome("s4 torch digits train", "ok", None, None)
 
-    monkeypatch.setattr(launch, "launch", ended_well)
+    monkeypatch.setattr(job, "_launched", ended_well)
     with pytest.raises(KeyboardInterrupt):
-        session.job(OmegaConf.create(composed(*TINY)))
+        session._tell(job.job(composed(*TINY)))
     assert session.run_ended() == 130
 
 
@@ -258,8 +271,8 @@ def test_ctrl_c_while_a_worker_still_imports_waits_until_it_can_leave_a_record(t
         while not int(re.findall(r"SigBlk:\s*(\w+)", status.read_text())[0], 16) & 1 << (signal.SIGINT - 1):
             assert time.monotonic() < deadline
         worker.send_signal(signal.SIGINT)
-        worker.stdin.write(json.dumps(tiny_job(tmp_path)) + "\n")
-        worker.stdin.flush()
+        worker.stdin.write(encode(Request(1, orphan(tmp_path))) + "\n")
+        worker.stdin.close()  # its parent has been interrupted, too, and is gone
         assert worker.wait(60) == 1
     record = record_of(tmp_path)
     assert record["status"] == "interrupted"
@@ -357,6 +370,45 @@ def test_a_worker_is_bound_to_its_threads(deaths):
     assert {deaths.environment[name] for name in pools} == {"1"}
 
 
+@pytest.mark.slow
+def test_ctrl_c_twice_kills_a_worker_that_does_not_end_and_leaves_a_record(tmp_path):
+    """The worker is held by a debugger's signal, so that it cannot answer the first Ctrl-C."""
+    words = [*TINY, *EAGER, "task.steps=1000000", "certificate=skip", "threads=1"]
+    parent = start(*words, cwd=tmp_path)
+    try:
+        worker = training(parent)
+        worker.suspend()
+        parent.send_signal(signal.SIGINT)
+        time.sleep(1.0)
+        assert parent.poll() is None  # it waits for what the worker has measured
+        parent.send_signal(signal.SIGINT)
+        said = parent.communicate(timeout=60)
+    finally:
+        if parent.poll() is None:
+            os.killpg(parent.pid, signal.SIGKILL)
+    assert parent.returncode == 130
+    assert "Traceback" not in said[1]
+    assert not worker.is_running()
+    record = record_of(tmp_path / "results")
+    assert record["status"] == "interrupted"
+    assert record["parameters"]["count"] > 0  # what the worker had told before
+
+
+@pytest.mark.parametrize("name", ["ok", "interrupted"])
+def test_a_signal_while_something_is_done_whole_waits_for_its_end(name):
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        with held_back():
+            if name == "interrupted":
+                os.kill(os.getpid(), signal.SIGTERM)
+            done = list(came)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done == []
+    assert came == ([signal.SIGTERM] if name == "interrupted" else [])
+
+
 def test_what_a_dead_worker_s_end_says():
     assert Ending(-9, False, 0).verdict()[0] == "failed"
     assert Ending(-9, False, 1).verdict()[0] == "out_of_memory"
@@ -371,7 +423,7 @@ def test_what_a_dead_worker_s_end_says():
 
 
 def test_the_summary_of_a_run_names_status_reason_and_record(tmp_path):
-    record = tiny_job(tmp_path)["record"]
+    record = tiny_run(tmp_path).record
     record |= {"accuracy": {"validation": 0.5, "test": 0.25}}
     text = of_run(Outcome("s4 torch digits train", "failed", "why", tmp_path / "x.json", record))
     assert text.splitlines()[0] == "s4 torch digits train: failed: why"

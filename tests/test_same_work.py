@@ -16,8 +16,6 @@ from cases import LAYERS, NETWORKS, PAIRS, SIDES, label, parameters, small_batch
 
 import models_jax
 import models_torch
-from models_jax.network import model_class as jax_model_class
-from models_torch.network import model_class as torch_model_class
 from ssm.network import initial
 
 CASES = [(model, {**settings, "n_blocks": 1}) for model, settings in LAYERS]
@@ -58,8 +56,8 @@ def test_outputs_loss_and_gradients_agree(case):
 def test_initial_values_are_identical_and_names_match(model):
     options = small_network(model, {"norm": "batch", "bidirectional": True})
     values = initial(options, 0)
-    torch_model = torch_model_class(model).from_options(options, values, torch.float64)
-    jax_model = jax_model_class(model).from_options(options, values, jnp.float64)
+    torch_model = models_torch.network.SequenceModel(options, values, torch.float64)
+    jax_model = models_jax.network.SequenceModel(options, values, jnp.float64)
     held = parameters(torch_model)
     assert held.keys() == parameters(jax_model).keys()
     assert held.keys() == {name for name in values if "running" not in name}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import optax
 import pytest
+import torch
 
-from bench.schedules import NAMES, cosine, one_cycle, plateau, schedule
+from bench.workers.schedules import NAMES, cosine, one_cycle, plateau, schedule
+from settings.problem import LOSS
 
 
 def test_constant_is_one():
@@ -59,7 +61,7 @@ def test_plateau_is_that_of_torch_in_mode_max():
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"name": "cosin"}, "task.schedule.name=cosin"),
+        ({"name": "cosin"}, "task.schedule.name='cosin'"),
         ({"name": "cosine", "warmup": 1.0}, "task.schedule.warmup=1.0"),
         ({"name": "cosine", "final": -1}, "task.schedule.final=-1"),
         ({"name": "plateau", "factor": 1.0}, "task.schedule.factor=1.0"),
@@ -75,3 +77,12 @@ def test_bad_settings_are_refused_by_name(settings, named):
 def test_every_schedule_gives_a_factor_in_0_1(name):
     ours = schedule({"name": name}, 50)
     assert all(0 <= ours(step, [0.5] * (step // 5)) <= 1 for step in range(50))
+
+
+def test_a_plateau_of_losses_is_pytorch_s_of_mode_min():
+    losses = [2.0, 1.5, 1.6, 1.7, 1.4, 1.4, 1.4, 1.4, 1.0]
+    optimiser = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    reducer = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, "min", factor=0.5, patience=1, threshold=0.0)
+    for count, loss in enumerate(losses, 1):
+        reducer.step(loss)
+        assert plateau(losses[:count], 0.5, 1, LOSS) == pytest.approx(optimiser.param_groups[0]["lr"])

@@ -15,7 +15,9 @@ from commands import joined
 from test_records import certificate, full_record
 from test_table import record
 
-from bench import growth, records, schema, table
+from bench import table
+from bench.store import records, schema
+from bench.views import growth
 
 ROOT = Path(__file__).parents[1]
 HUGE = 10**400  # a whole number that no float can hold

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import composed
-from omegaconf import OmegaConf
 from test_table import record
 
-from bench import launch, records, screen
-from bench.launch import Outcome
+from bench.runs import job
+from bench.store import records
+from bench.store.outcome import Outcome
 from run import Session
+from settings import screen
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([ROOT / "run.py", *(p for name in ("bench", "datasets", "ssm") for p in (ROOT / name).rglob("*.py"))])
@@ -75,7 +75,7 @@ def results(tmp_path_factory) -> Path:
 
 def test_there_are_commands_and_each_is_entered_by_the_one_helper():
     names = {str(path.relative_to(ROOT)) for path in COMMANDS}
-    assert {"run.py", "bench/table.py", "bench/show.py", "bench/peers.py", "bench/tracking_child.py"} <= names
+    assert {"run.py", "bench/table.py", "bench/show.py", "bench/peers.py", "bench/runs/tracking_child.py"} <= names
     for path in COMMANDS:
         (guard,) = guards(path)
         assert "sys.exit(command(" in ast.unparse(guard), path
@@ -184,7 +184,7 @@ def calls_without_encoding(source: str) -> Iterator[str]:
         name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
         if owner in ("os", "wave", "Image", "tarfile", "gzip", "zipfile") and name == "open":
             continue  # bytes
-        if "encoding" in given or (name == "write_text" and owner == ""):  # bench.files.write_text
+        if "encoding" in given or (name == "write_text" and owner == ""):  # bench.store.files.write_text
             continue
         position = {"open": 0 if owner else 1, "fdopen": 1, "TemporaryFile": 0, "NamedTemporaryFile": 0}
         if name in position:
@@ -235,15 +235,21 @@ def test_text_is_read_and_written_in_a_stated_encoding(path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise")
 def test_a_sweep_whose_reader_is_gone_ends_with_the_job_and_its_record(monkeypatch, tmp_path):
-    """Hydra keeps an Exception until all jobs have run; in the pipe of another process nobody would read them."""
-    outcome = Outcome("s4 torch digits train", "ok", None, tmp_path / "record.json")
-    monkeypatch.setattr(launch, "launch", lambda config, root: outcome)
+    """The other jobs would run for nobody."""
+    ran = []
+
+    def ending_well(config):
+        ran.append(config["seed"])
+        return Outcome("s4 torch digits train", "ok", None, tmp_path / "record.json")
+
+    monkeypatch.setattr(job, "_launched", ending_well)
+    monkeypatch.chdir(tmp_path)
     read, write = os.pipe()
     os.close(read)
     with open(write, "w", encoding="utf-8", buffering=1) as gone:
         monkeypatch.setattr(sys, "stdout", gone)
-        with pytest.raises(SystemExit) as end:
-            Session(["-m"]).job(OmegaConf.create(composed()))
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # a session sets it, for its process
+        status = screen.command(Session(["-m", "seed=0,1,2"]).run)
         monkeypatch.undo()
         os.dup2(os.open(os.devnull, os.O_WRONLY), write)  # what is left in the buffer
-    assert end.value.code == screen.CLOSED
+    assert (status, ran) == (screen.CLOSED, [0])

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from commands import CONF, composed, described
 
-from bench.check import check
-from bench.choices import choices, groups
-from bench.declared import settings_of
+from bench.runs.check import check
+from bench.runs.choices import choices, groups
+from bench.runs.declared import settings_of
 from datasets import registry
 
 REMOVED = object()
@@ -143,10 +143,9 @@ def test_what_is_odd_but_legal_passes(words, no_files):
         ("task.length=1000000000000", "task.length=1000000000000: .* at most"),
         ("task.length=2000000000", "with n=64, n_blocks=2 and 64000000000 steps a batch this takes more than .* GB"),
         ("model=s5 model.blocks=1000000000000", "blocks=1000000000000"),
-        ("dataset=imdb dataset.length=1000000000000", "length=1000000000000 must be .* at most"),
-        ("dataset=pathx dataset.generated_count=1000000000000", "generated_count=1000000000000 must be .* at most"),
+        ("dataset=imdb dataset.length=1000000000000", "length=1000000000000: must be .* at most"),
+        ("dataset=pathx dataset.generated_count=1000000000000", "generated_count=1000000000000: must be .* at most"),
         ("seed=9223372036854775808", "seed=9223372036854775808: .* at most 9223372036854775807"),
-        ("framework.modes=[fast] framework.compile=fast", r"framework.modes=\['fast'\]: says what the framework is"),
     ],
 )
 def test_a_size_beyond_any_memory_is_refused_before_anything_is_built(words, message, no_files):

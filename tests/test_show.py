@@ -19,11 +19,13 @@ import pytest
 from commands import composed, joined
 from matplotlib import image
 
-from bench import pictures, show
+from bench import show
+from bench.views import facts, pictures
 from datasets import registry
 from datasets.batches import epoch_order
 from datasets.data import Dataset, Description, Split
 from datasets.store.stored import Stored
+from settings.problem import Problem
 
 LISTOPS = ["dataset=listops", "dataset.source=generated", "dataset.generated_count=200", "task.batch_size=8"]
 
@@ -100,13 +102,13 @@ def toy(array: np.ndarray, divisor: float | None, **changes: Any) -> Dataset:
     count = len(array)
     split = Split(Stored(array, np.arange(count), divisor), np.arange(count, dtype=np.int32) % 12)
     counts = dict.fromkeys(("train", "validation", "test"), count)
-    description = Description("toy", array.shape[1], array.shape[-1], 12, vocabulary=None, counts=counts)
-    return Dataset(replace(description, **changes), split, split, split)
+    problem = Problem(**{"length": array.shape[1], "classes": 12, "channels": array.shape[-1], **changes})
+    return Dataset(Description("toy", problem, counts), split, split, split)
 
 
 def drawn(dataset: Dataset, settings: dict[str, Any]) -> np.ndarray:
     inputs = dataset.train.inputs
-    found = show.values(inputs, dataset.description)
+    found = facts.values(inputs, dataset.description.problem)
     return np.asarray(image.imread(io.BytesIO(pictures.draw(dataset, settings, inputs, found, "png"))))
 
 
@@ -126,9 +128,9 @@ def test_real_sequences_of_any_size_are_drawn(length: int, channels: int) -> Non
 def test_tokens_of_one_or_two_documents_are_drawn_as_text(documents: int) -> None:
     tokens = RNG.integers(1, 18, (12, *([2] if documents == 2 else []), 50), np.uint8)
     tokens[..., 30:] = 0
-    dataset = toy(tokens, None, length=50, channels=1, vocabulary=18, padded=True, documents=documents)
+    dataset = toy(tokens, None, length=50, channels=None, vocabulary=18, padding=0, documents=documents)
     settings = composed("dataset=listops")["dataset"]
-    text = pictures.as_text("title", tokens[0], settings, dataset.description, lines=9)
+    text = pictures.as_text("title", tokens[0], settings, dataset.description.problem, lines=9)
     assert text.splitlines()[0] == "--- title: " + " and ".join(["30 of 50 tokens"] * documents)
     shown = " ".join(text.splitlines()[1:]).split()
     unpadded = tokens[0][..., :30].reshape(-1)
@@ -137,13 +139,17 @@ def test_tokens_of_one_or_two_documents_are_drawn_as_text(documents: int) -> Non
 
 
 def test_one_example_of_each_class_and_ten_at_most() -> None:
-    assert pictures.examples(np.array([2, 2, 0, 5, 0])) == [2, 0, 3]
-    assert pictures.examples(np.arange(35)[::-1]) == list(range(34, 24, -1))
+    names = [str(number) for number in range(35)]
+    rows, titles = pictures.examples(np.array([2, 2, 0, 5, 0]), names)
+    assert rows == [2, 0, 3]
+    assert titles[1] == "class 2, training sequence 0"
+    assert pictures.examples(np.arange(35)[::-1], names)[0] == list(range(34, 24, -1))
+    assert pictures.examples(np.zeros((12, 4), int), names)[0] == list(range(10))  # a target a step
 
 
 def test_an_image_is_the_sequence_row_by_row_from_lowest_to_highest() -> None:
     sequence = RNG.normal(size=(64, 3)).astype(np.float32)
-    found = show.Values(sequence.min(axis=0), sequence.max(axis=0))
+    found = facts.Values(sequence.min(axis=0), sequence.max(axis=0))
     picture = pictures.as_image(sequence, found)
     assert picture.shape == (8, 8, 3)
     assert picture.min(axis=(0, 1)).tolist() == [0, 0, 0]
@@ -151,15 +157,15 @@ def test_an_image_is_the_sequence_row_by_row_from_lowest_to_highest() -> None:
     restored = picture[3, 5] * (found.high - found.low) + found.low
     np.testing.assert_allclose(restored, sequence[3 * 8 + 5], rtol=1e-5, atol=1e-6)
     constant = np.ones((64, 1), np.float32)
-    assert not pictures.as_image(constant, show.Values(constant[0], constant[0])).any()
+    assert not pictures.as_image(constant, facts.Values(constant[0], constant[0])).any()
 
 
 def test_what_is_an_image() -> None:
-    square = toy(np.zeros((2, 784, 1), np.uint8), 255.0).description
+    square = toy(np.zeros((2, 784, 1), np.uint8), 255.0).description.problem
     assert pictures.is_image(square, 784)
     assert not pictures.is_image(square, 100)  # cut by task.length
     assert not pictures.is_image(replace(square, length=16000), 16000)
-    assert not pictures.is_image(replace(square, vocabulary=256), 784)
+    assert not pictures.is_image(replace(square, channels=None, vocabulary=256), 784)
 
 
 def test_text_keeps_to_its_lines_and_signs() -> None:
@@ -173,7 +179,7 @@ def test_text_keeps_to_its_lines_and_signs() -> None:
 
 def test_ranges_are_by_channel_and_over_every_training_sequence() -> None:
     array = RNG.integers(0, 256, (600, 3, 2), np.uint8)  # more than are read at once
-    found = show.values(Stored(array, np.arange(600), 255.0), toy(array, 255.0).description)
+    found = facts.values(Stored(array, np.arange(600), 255.0), toy(array, 255.0).description.problem)
     np.testing.assert_array_equal(found.low, array.astype(np.float32).min(axis=(0, 1)) / np.float32(255))
     np.testing.assert_array_equal(found.high, array.astype(np.float32).max(axis=(0, 1)) / np.float32(255))
 
@@ -200,8 +206,8 @@ REFUSED = {
     "seed=-1": ["seed=-1"],
     "data_dir=null": ["data_dir=None", "folder"],
     "~dataset": ["dataset=None", "choose"],
-    "out=x.gif": ["out=x.gif", ".png"],
-    "out=absent/x.png": ["out=absent/x.png", "no folder absent"],
+    "out=x.gif": ["out='x.gif'", ".png"],
+    "out=absent/x.png": ["out='absent/x.png'", "no folder absent"],
     "--multirun": ["--multirun", "no such option"],
     "dataset=digits,smnist": ["dataset=digits,smnist: several values"],
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.statistics import ratio, summary
+from bench.measure.statistics import ratio, summary
 
 
 def test_median_and_range_by_hand():

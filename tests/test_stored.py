@@ -17,6 +17,7 @@ from datasets import registry
 from datasets.batches import Prefetcher, epoch_order, fit_length
 from datasets.data import Dataset, Description, Split
 from datasets.store.stored import Stored
+from settings.problem import Problem
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (9, 5, 3), np.uint8)
@@ -154,14 +155,14 @@ def test_batches_are_those_of_the_array(stored: Stored, plain: np.ndarray) -> No
 def dataset(stored: Stored, **changes: Any) -> Dataset:
     """A set of one kind of sequence, its three parts alike; its description is of real values unless changed."""
     split = Split(stored, np.zeros(len(stored), np.int32))
-    counts = dict.fromkeys(("train", "validation", "test"), len(stored))
-    sizes = {"length": 5, "channels": 3, "classes": 2, "vocabulary": None, "counts": counts}
-    return Dataset(Description("toy", **{**sizes, **changes}), split, split, split)
+    counts = changes.pop("counts", dict.fromkeys(("train", "validation", "test"), len(stored)))
+    problem = Problem(**{"length": 5, "channels": 3, "classes": 2, **changes})
+    return Dataset(Description("toy", problem, counts), split, split, split)
 
 
 TOY = Stored(PIXELS, ROWS, 255.0)
-WORDS = {"length": 7, "channels": 1, "vocabulary": 200}
-PAIRS = {"length": 4, "channels": 1, "vocabulary": 2000, "documents": 2}
+WORDS = {"length": 7, "channels": None, "vocabulary": 200}
+PAIRS = {"length": 4, "channels": None, "vocabulary": 2000, "documents": 2}
 
 
 def test_sets_that_are_as_described_pass() -> None:
@@ -184,7 +185,7 @@ def test_sets_that_are_as_described_pass() -> None:
         dataset(Stored(TOKENS, ROWS), **{**WORDS, "length": 6}),
         dataset(Stored(TOKENS, ROWS), **{**WORDS, "documents": 2}),
         dataset(Stored(DOCUMENTS, ROWS), **{**PAIRS, "documents": 1}),
-        dataset(Stored(DOCUMENTS, ROWS), **{**PAIRS, "documents": 3}),
+        dataset(Stored(TOKENS, ROWS), **WORDS, per_step=True),
         dataset(Stored(np.asfortranarray(PIXELS), ROWS, 255.0)),
         replace(dataset(TOY), validation=Split(TOY, np.zeros(4, np.int32))),
         replace(dataset(TOY), test=Split(TOY, np.zeros(5, np.int64))),

@@ -11,9 +11,12 @@ import pandas as pd
 import pytest
 from commands import joined
 
-from bench import records, table
-from bench.cells import cells
-from bench.statistics import summary
+from bench import table
+from bench.measure.statistics import summary
+from bench.store import records
+from bench.tasks import registry, task
+from bench.views import tables
+from bench.views.cells import cells
 
 ROOT = Path(__file__).parents[1]
 CERTIFICATE = {"id": "x", "error": 1e-7, "bound": 1e-4, "precision": "fp32", "passed": True}
@@ -76,7 +79,7 @@ def test_the_frameworks_stand_side_by_side_with_the_ratio_last():
     assert found["jax_value"] == pytest.approx(10.0)
     assert found["ratio"] == pytest.approx(2.0)  # above 1: jax is faster
     assert found["distinguishable"]
-    text = table.render(made, "time.train_step")
+    text = tables.render(made, "time.train_step")
     lines = text.splitlines()
     assert lines[0] == "All rows: train step (ms); dataset digits; Chip, 2 threads; fp32; batch 16; length 64."
     heads = [cell.strip() for cell in lines[2].strip("|").split("|")]
@@ -89,7 +92,7 @@ def test_the_frameworks_stand_side_by_side_with_the_ratio_last():
 
 def test_what_cannot_be_told_apart_is_marked():
     samples = [0.0100, 0.0104, 0.0098, 0.0101, 0.0099]
-    text = table.render([record("torch", step=samples), record("jax", step=samples)], "time.train_step")
+    text = tables.render([record("torch", step=samples), record("jax", step=samples)], "time.train_step")
     assert "≈ (1.00) |" in text
     assert "cannot be told apart" in text
 
@@ -107,17 +110,17 @@ def test_memory_stands_for_the_whole_process_and_as_the_compiler_estimates_it():
     estimate = row(made, "compiled")
     assert estimate["jax_value"] == pytest.approx(3.0)
     assert pd.isna(estimate["torch_value"])
-    text = table.render(made, "time")
+    text = tables.render(made, "time")
     assert "peak memory (MB)" in text
-    assert f"- {table.PEAK}\n" in text
-    assert table.PEAK not in table.render(made, "time.train_step")
+    assert f"- {task.PEAK}\n" in text
+    assert task.PEAK not in tables.render(made, "time.train_step")
 
 
 def test_compile_modes_stand_below_where_all_agree_and_in_the_rows_where_not():
     eager, compiled = record("torch", compile="none"), record("torch", model="dss")
-    assert "- torch: eager; jax: jax.jit." in table.render([eager, record("jax")], "time.train_step")
-    assert "- torch: torch.compile.\n" in table.render([compiled], "time.train_step")
-    text = table.render([eager, compiled], "time.train_step")
+    assert "- torch: eager; jax: jax.jit." in tables.render([eager, record("jax")], "time.train_step")
+    assert "- torch: torch.compile.\n" in tables.render([compiled], "time.train_step")
+    text = tables.render([eager, compiled], "time.train_step")
     assert "torch.compile=none" in text
     assert "torch.compile=default" in text
 
@@ -132,9 +135,9 @@ def test_throughput_has_no_ratio_because_it_would_point_the_other_way():
 
 @pytest.mark.parametrize("certificate", [None, {**CERTIFICATE, "passed": False}])
 def test_figures_without_a_passed_certificate_are_marked(certificate):
-    text = table.render([record("torch", certificate=certificate), record("jax")], "time.train_step")
+    text = tables.render([record("torch", certificate=certificate), record("jax")], "time.train_step")
     assert text.count("10.0 [0] †") == 1
-    assert table.NO_CERTIFICATE in text
+    assert tables.NO_CERTIFICATE in text
 
 
 @pytest.mark.parametrize("status", ["failed", "interrupted", "diverged", "out_of_memory"])
@@ -143,13 +146,13 @@ def test_an_unfinished_run_shows_its_status_and_no_figure(status):
     found = row(made)
     assert pd.isna(found["torch_value"])
     assert pd.isna(found["ratio"])
-    text = table.render(made, "time.train_step")
+    text = tables.render(made, "time.train_step")
     assert f" {status.replace('_', ' ')} |" in text
     assert "123" not in text
 
 
 def test_a_cell_with_no_finished_run_at_all_still_has_its_row():
-    assert "interrupted" in table.render([record("torch", task="train", status="interrupted")], "train.test")
+    assert "interrupted" in tables.render([record("torch", task="train", status="interrupted")], "train.test")
 
 
 def test_the_newest_finished_record_is_used_and_the_number_stated():
@@ -162,7 +165,7 @@ def test_the_newest_finished_record_is_used_and_the_number_stated():
     found = row(made)
     assert found["torch_value"] == pytest.approx(10.0)
     assert found["torch_records"] == 2
-    assert "Up to 2 finished records" in table.render(made, "time")
+    assert "Up to 2 finished records" in tables.render(made, "time")
 
 
 def test_different_machines_sizes_and_compilers_have_rows_of_their_own():
@@ -188,7 +191,7 @@ def test_models_of_other_options_are_not_told_apart_by_settings():
 
 
 def test_different_code_is_said():
-    assert "different versions of the code" in table.render([record("torch"), record("jax", code="g")], "time")
+    assert "different versions of the code" in tables.render([record("torch"), record("jax", code="g")], "time")
 
 
 def test_train_rows():
@@ -197,7 +200,7 @@ def test_train_rows():
     epoch = row(made, "epoch", "train")
     assert epoch["torch_value"] == 2.5  # of 2, 3, 2.5: the first epoch also compiles
     assert pd.isna(row(made, "test", "train")["ratio"])
-    assert "95.1" in table.render(made, "train")
+    assert "95.1" in tables.render(made, "train")
 
 
 def test_csv_holds_the_cells_as_numbers(tmp_path, capsys):
@@ -263,10 +266,10 @@ def test_the_readme_is_rewritten_between_its_markers_only(tmp_path, capsys):
 )
 def test_markers_that_cannot_be_filled_are_errors(text, complaint):
     with pytest.raises(records.RecordError, match=complaint):
-        table.updated_document(text, [record("torch")])
+        tables.updated_document(text, [record("torch")])
 
 
 def test_one_records_rows():
-    rows = table.result_rows(record("jax"))
+    rows = registry.figures(record("jax"))
     assert rows[0] == {"measure": "train step (ms)", "value": pytest.approx(10.0), "iqr": 0.0}
-    assert table.result_rows(record("jax", task="parity")) == []
+    assert registry.figures(record("jax", task="parity")) == []

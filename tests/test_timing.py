@@ -10,15 +10,19 @@ import jax
 import numpy as np
 import pytest
 import test_adapters
-from commands import tiny_job, work
+from commands import status_of, tiny_run
+from local_worker import LocalWorker
 from numpy_framework import Clock, NumpyTrainer, SlowTrainer, small_data
 
-from bench import timing
-from bench.cells import cells
 from bench.framework import Diverged, OptimiserSpec, Recompiled
-from bench.records import read_records
-from bench.table import result_rows
-from bench.timing import PHASES, time_task
+from bench.measure import stopwatch
+from bench.store.records import read_records
+from bench.store.schema import PHASES
+from bench.tasks import registry
+from bench.tasks import time as plan
+from bench.tasks.time import Settings
+from bench.views.cells import cells
+from settings.progress import Counter
 
 SETTINGS = {
     "batch_size": 16, "length": None, "phases": ["train_step", "forward", "recurrent_step"],
@@ -26,26 +30,31 @@ SETTINGS = {
 }  # fmt: skip
 
 
+def settings(**changes):
+    optimiser = {**dict.fromkeys(("rate", "ssm_rate", "weight_decay", "beta1", "beta2"), 0.1), "eps": 1e-8}
+    return Settings(name="time", optimiser=optimiser, clip_norm=None, **{**SETTINGS, **changes})
+
+
+def planned(worker, **changes):
+    """The plan's notes; what was measured stays with the worker."""
+    notes = []
+    own = settings(**changes)
+    with Counter(len(own.phases) * own.rounds, "round", shown=False) as bar:
+        plan.measure(worker, own, notes.append, bar)
+    return notes
+
+
 def measure(trainer, **changes):
-    result = {}
-    settings = {**SETTINGS, **changes}
-    time_task(
-        trainer,
-        small_data(),
-        settings,
-        result,
-        seed=0,
-        operations={"forward_flops": 1.0},
-        baseline_bytes=0,
-        progress=False,
-    )
-    return result
+    worker = LocalWorker(trainer)
+    notes = planned(worker, **changes)
+    return {**worker.sections(), "notes": notes}
 
 
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(timing, "time", clock)
+    for module in (plan, stopwatch):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -197,21 +206,22 @@ def test_a_compilation_during_the_warm_up_is_none():
 
 
 def test_an_interrupted_run_keeps_its_rounds():
-    trainer, result = SlowTrainer(), {}
+    trainer = SlowTrainer()
 
     def interrupt(step):
         if step == 15:
             raise KeyboardInterrupt
 
     trainer.before_step = interrupt
+    worker = LocalWorker(trainer)
     with pytest.raises(KeyboardInterrupt):
-        time_task(trainer, small_data(), SETTINGS, result, seed=0, operations=None, baseline_bytes=0, progress=False)
-    assert len(result["timing"]["train_step_seconds"]["samples"]) == 1
+        planned(worker)
+    assert len(worker.sections()["timing"]["train_step_seconds"]["samples"]) == 1
 
 
 def test_an_unknown_phase_is_refused():
-    with pytest.raises(ValueError, match=r"task\.phases has 'backward'"):
-        measure(NumpyTrainer(), phases=["backward"])
+    with pytest.raises(ValueError, match=r"task\.phases='backward'"):
+        settings(phases=["backward"])
 
 
 class Diverging(NumpyTrainer):
@@ -236,9 +246,10 @@ def test_a_network_that_became_nan_is_diverged_with_the_step_and_its_rounds_befo
             Timed.__init__(self, clock)
             self.at, self.value = at, np.nan
 
-    result = {}
+    worker = LocalWorker(Trainer())
     with pytest.raises(Diverged, match=rf"train_step: loss is nan at step {at + 1}: .*task\.optimiser\.rate"):
-        time_task(Trainer(), small_data(), SETTINGS, result, seed=0, operations=None, baseline_bytes=0, progress=False)
+        planned(worker)
+    result = worker.sections()
     kept = result["timing"]["train_step_seconds"]
     assert (len(kept["samples"]) if kept else 0) == (2 if at == 20 else rounds)
     assert result["throughput"] is None
@@ -310,12 +321,12 @@ def test_nothing_is_read_while_the_clock_runs(clock):
 
 def test_a_timed_run_that_diverges_says_so_in_its_record_and_is_no_measurement(tmp_path):
     words = ["task=time", "~task.steps", "+task.steps=2", "task.optimiser.rate=1e308", "task.phases=[train_step]"]
-    assert work(tiny_job(tmp_path, *words)).returncode == 1
+    assert status_of(tiny_run(tmp_path, *words)) == "diverged"
     (record,), damaged = read_records(tmp_path)
     assert damaged == []
     assert record["status"] == "diverged"
     assert "at step " in record["message"]
-    assert result_rows(record) == []
+    assert registry.figures(record) == []
     assert list(cells([record], "time")["torch_status"].unique()) == ["diverged"]
     assert cells([record], "time")["torch_value"].isna().all()
 
@@ -325,15 +336,14 @@ def test_a_timed_run_that_diverges_says_so_in_its_record_and_is_no_measurement(t
 @pytest.mark.parametrize("precision, phases", [("fp32", PHASES), ("bf16", ("forward",))])
 def test_both_frameworks_tell_a_network_that_is_nan(framework, precision, phases):
     data = small_data(channels=test_adapters.CHANNELS, length=test_adapters.LENGTH, classes=test_adapters.CLASSES)
-    settings = {**SETTINGS, "warmup": 0, "steps": 2, "rounds": 2, "single_steps": 1}
-    words = dict(seed=0, operations=None, baseline_bytes=0, progress=False)
+    short = {"warmup": 0, "steps": 2, "rounds": 2, "single_steps": 1}
     trainer = test_adapters.build(framework, optimiser=OptimiserSpec(rate=1e-3), precision=precision)
-    result = {}
-    time_task(trainer, data, {**settings, "phases": phases}, result, **words)
-    assert all(result["timing"][f"{phase}_seconds"]["median"] > 0 for phase in phases)
+    worker = LocalWorker(trainer, data)
+    planned(worker, **short, phases=list(phases))
+    assert all(worker.sections()["timing"][f"{phase}_seconds"]["median"] > 0 for phase in phases)
     state = trainer.state()
     state["decoder.bias"] = state["decoder.bias"] * np.nan
     for phase in phases:
         trainer.restore(state)
         with pytest.raises(Diverged, match=f"{phase}: (loss is nan|logits are not finite) at step 1:"):
-            time_task(trainer, data, {**settings, "phases": [phase]}, {}, **words)
+            planned(LocalWorker(trainer, data), **short, phases=[phase])

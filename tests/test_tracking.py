@@ -13,8 +13,8 @@ import pytest
 from commands import joined
 from test_records import CONFIG, full_record
 
-from bench import records
-from bench.tracking import Tracker
+from bench.runs.tracking import Tracker
+from bench.store import records
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {
@@ -61,7 +61,7 @@ def test_an_unknown_mode_is_refused(tmp_path):
 def test_disabled_does_nothing_and_imports_nothing(tmp_path):
     assert track(Tracker({"mode": "disabled"}, tmp_path / "w"), tmp_path) == []
     assert not (tmp_path / "w").exists()
-    code = "import sys, bench.tracking; sys.exit('wandb' in sys.modules)"
+    code = "import sys, bench.runs.tracking; sys.exit('wandb' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
@@ -149,7 +149,7 @@ def test_logging_never_blocks_even_when_wandb_hangs(tmp_path, monkeypatch):
         for step in range(2000):
             tracker.log(step, {"loss": 0.1, "padding": "x" * 200})  # more than a pipe holds
         assert time.monotonic() - begin < 40  # of the 60 that each would take
-        child = tracker._child
+        child = tracker._child.process
         tracker.notes.append("leaving early")
     assert child is not None
     assert child.poll() is not None

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy_framework import Clock, NumpyTrainer, SlowTrainer, small_data
 
-from bench import training
 from bench.framework import Diverged, OptimiserSpec
-from bench.training import hold_limit, train_task
+from bench.workers import training
+from bench.workers.training import hold_limit, train_task
 
 SETTINGS = {
     "batch_size": 16,

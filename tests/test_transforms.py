@@ -7,6 +7,7 @@ differences, in transforms_torch.py and transforms_jax.py. float64, and sizes as
 from __future__ import annotations
 
 import functools
+import importlib
 import zlib
 from typing import Any
 
@@ -60,7 +61,7 @@ BLOCKS = [
     ("s5", {"norm_position": "both", "activation": "half_glu2"}),
 ]
 MODELS = [("s4", {}), ("dss", {"norm": "batch", "readout": "last"}), ("s5", {"pooling": "max_2"})]
-PADDED = {"encoder": "embedding", "padded": True}
+PADDED = {"encoder": "embedding", "padding": 0}
 NETWORKS = [
     ("s4", {**PADDED, "norm": "batch", "pooling": "max_2", "readout": "last"}),
     ("dss", {**PADDED, "bidirectional": True, "pooling": "avg_2"}),
@@ -124,12 +125,12 @@ def values_of(kind: str, model: str, settings: dict[str, Any]) -> tuple[Any, np.
 def made(network: Any, dtype: Any, kind: str, model: str, settings: dict[str, Any]) -> tuple[Any, np.ndarray]:
     """The module of either framework, and its input."""
     if kind in ("layer", "block"):
-        whole = network.model_class(model).block_class
+        library = importlib.import_module(network.__package__)
         sizes = {"d_model": 3, "n": 4, "l_max": LENGTH, "seed": 1, "dtype": dtype}
-        module = (whole if kind == "block" else whole.layer_class)(**{**sizes, **settings})
+        module = getattr(library, f"{model.upper()}{kind.capitalize()}")(**{**sizes, **settings})
         return module, numbers().standard_normal((BATCH, LENGTH, 3))
     options, x = values_of(kind, model, settings)
-    return network.model_class(model).from_options(options, initial(options, 0), dtype), x
+    return network.SequenceModel(options, initial(options, 0), dtype), x
 
 
 class Steps(torch.nn.Module):

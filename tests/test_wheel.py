@@ -19,7 +19,7 @@ import pytest
 from commands import ROOT
 
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.M)
-LIBRARY = {"models_jax", "models_torch", "ssm"}
+LIBRARY = {"models_jax", "models_torch", "settings", "ssm"}
 BENCH = ("bench", "datasets", "run", "conf")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="environments have another layout there")

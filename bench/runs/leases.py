@@ -42,10 +42,10 @@ def usable_cores() -> tuple[int, ...]:
 
 
 def lease_folder() -> Path:
-    """Where the locks lie: in memory where the system offers that, the same for every user and every TMPDIR."""
+    """Where the locks lie: in memory where the system offers that, the same for every user and every TMPDIR. Made."""
     shared = Path("/dev/shm")
     parent = shared if shared.is_dir() and os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
-    return parent / "ssm-bench-leases"
+    return _made(parent / "ssm-bench-leases")
 
 
 @contextlib.contextmanager
@@ -64,7 +64,7 @@ def lease(
     if sys.platform == "win32":
         yield Lease(cores[:wanted])
         return
-    folder = _made(folder or lease_folder())
+    folder = lease_folder() if folder is None else _made(folder)
     with contextlib.ExitStack() as held:
         with contextlib.ExitStack() as gate:
             waiting = _Waiting(say, purpose, wanted)

@@ -22,9 +22,9 @@ from pathlib import Path
 import pooch
 
 from datasets.data import DataError
-from datasets.hidden import lies_hidden
-from datasets.progress import VOICE, Counter, items
-from datasets.reasons import said
+from settings.hidden import lies_hidden
+from settings.progress import VOICE, Counter, items
+from settings.reasons import said
 
 _CONNECT_SECONDS, _READ_SECONDS = 5, 30
 _BLOCK = 1 << 20
@@ -147,7 +147,7 @@ def download(name: str, urls: Sequence[str], checksum: str, folder: Path, data_d
 
 def unpack(packed: Path, archive: Archive, data_dir: Path) -> Path:
     """Unpacks with Python's safe filter, which refuses links and paths that lead out of the folder. What the packing
-    system added (datasets/hidden.py) stays packed.
+    system added (settings/hidden.py) stays packed.
     """
     folder = data_dir / archive.folder
     fix = "delete it, and it is fetched anew" if archive.urls else "put a good copy there"

@@ -18,9 +18,9 @@ from datasets.data import DataError
 from datasets.files import archives
 from datasets.files.archives import Archive
 from datasets.files.images import Images
-from datasets.reasons import said
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
+from settings.reasons import said
 
 RECORDS = 10_000  # a file
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.data import DataError
-from datasets.reasons import said
+from settings.reasons import said
 
 _UNSIGNED_BYTE = 0x08
 

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from datasets import hidden
 from datasets.data import DataError
 from datasets.files import archives, characters
 from datasets.files.archives import Archive
-from datasets.reasons import said
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
+from settings import hidden
+from settings.reasons import said
 
 REVIEWS = 12_500  # a part and class
 VOCABULARY = 135

@@ -15,8 +15,8 @@ import numpy as np
 from datasets.data import DataError
 from datasets.files import listops_values, sources
 from datasets.generators.listops import CLOSE, MAX, MED, MIN, SM, SYMBOLS, ZERO
-from datasets.reasons import said
 from datasets.store.cache import progress
+from settings.reasons import said
 
 CLASSES = 10
 FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "basic_test.tsv"}

@@ -17,10 +17,10 @@ from datasets.data import DataError
 from datasets.files import archives, wav
 from datasets.files.archives import Archive
 from datasets.files.wav import Form
-from datasets.plain_json import strict_json
-from datasets.reasons import said
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe
+from settings.plain_json import strict_json
+from settings.reasons import said
 
 _NAME = "nsynth"
 RATE, SECONDS = 16_000, 4

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from datasets import hidden
 from datasets.data import DataError
 from datasets.files import sources
-from datasets.reasons import said
 from datasets.store.cache import Fingerprint, fingerprint, new_array, progress
+from settings import hidden
+from settings.reasons import said
 
 DIFFICULTIES = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9", "hard": "curv_contour_length_14"}
 KNOWN_BAD = {(32, "easy", "imgs/0/sample_172.png")}  # an empty file of the archive, left out by the official loader too

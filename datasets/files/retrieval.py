@@ -17,9 +17,9 @@ import numpy as np
 
 from datasets.data import DataError
 from datasets.files import characters, sources
-from datasets.reasons import said
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe, fingerprint, new_array, progress
+from settings.reasons import said
 
 DOCUMENTS = 2
 ALPHABET = "".join(map(chr, range(0x20, 0x7F)))

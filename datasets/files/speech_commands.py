@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from datasets import hidden
 from datasets.data import DataError
 from datasets.files import archives, wav
 from datasets.files.archives import Archive
 from datasets.files.wav import Form
-from datasets.reasons import said
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe
+from settings import hidden
+from settings.reasons import said
 
 # The order of the official code and of S4Torch, whose place in it is a word's class.
 WORDS_10 = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.data import DataError
-from datasets.reasons import said
 from datasets.store.cache import progress
+from settings.reasons import said
 
 SCALE = 32768.0  # full scale of 16 bits: a sample divided by it lies in [-1, 1)
 _BYTES = 2  # of one sample

@@ -12,9 +12,11 @@ import numpy as np
 from datasets.data import Dataset, Description, Split
 from datasets.files.images import Images
 from datasets.parts.protocols import Protocol, chosen
-from datasets.parts.splits import Cut, Parts
-from datasets.settings import choice, refuse_unknown, required, validation_fraction
+from datasets.parts.splits import Cut, Parts, validation_fraction
 from datasets.store.stored import Stored
+from settings.errors import SettingError
+from settings.problem import Problem
+from settings.rules import check_known, chosen_of, required
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,15 @@ class ImageSet:
 
     def describe(self, settings: Mapping[str, Any]) -> Description:
         """Sizes, from settings alone; ValueError on an unknown key or a senseless value."""
-        refuse_unknown(self.name, settings, {"protocol", "validation_fraction"} | self._further)
-        protocol = chosen(self.name, settings, self.protocols)
-        fraction = validation_fraction(self.name, settings, protocol.name if protocol.split.fixed else None)
+        check_known("dataset", settings, {"protocol", "validation_fraction"} | self._further)
+        protocol = chosen(settings, self.protocols)
+        fraction = validation_fraction(settings, protocol.name if protocol.split.fixed else None)
         counts = protocol.split.counts(self.images.published, fraction)
         self._order(settings, protocol)
         return Description(
             self.name,
-            self.images.pixels,
-            self.images.channels,
-            self.images.classes,
-            vocabulary=None,
-            counts=counts,
+            Problem(self.images.pixels, self.images.classes, channels=self.images.channels),
+            counts,
             protocol=protocol.name,
             selects_on_test=protocol.selects_on_test,
         )
@@ -75,11 +74,11 @@ class ImageSet:
     def load(self, settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
         """The three parts, inputs float32 (M, L, C)."""
         description = self.describe(settings)
-        protocol = chosen(self.name, settings, self.protocols)
+        protocol = chosen(settings, self.protocols)
         arrays = self.images.prepared(data_dir).arrays
         name = self._order(settings, protocol)
         order = None if name is None else self.orders[name](self.images.pixels)
-        fraction = validation_fraction(self.name, settings)
+        fraction = validation_fraction(settings)
         parts = (
             Split(protocol.values.of(arrays["pixels"], rows, order), arrays["labels"][rows].astype(np.int32))
             for rows in protocol.split.rows(self.images.published, fraction, seed)
@@ -93,12 +92,10 @@ class ImageSet:
     def _order(self, settings: Mapping[str, Any], protocol: ImageProtocol) -> str | None:
         """The order's name; a published protocol takes no other than its own."""
         own = protocol.values.order
-        if not self.orders or required(self.name, settings, "permutation") is None:
+        if not self.orders or required("dataset", settings, "permutation") is None:
             return own
-        given = choice(self.name, settings, "permutation", self.orders)
+        given = chosen_of("dataset", settings, "permutation", self.orders)
         if protocol.name != "default" and given != own:
-            raise ValueError(
-                f"dataset {self.name}: permutation={given!r} contradicts protocol={protocol.name}, which has {own}; "
-                "leave it null, or choose protocol=default"
-            )
+            rule = f"contradicts protocol={protocol.name}, which has {own}"
+            raise SettingError("dataset.permutation", given, rule, "leave it null, or choose protocol=default.")
         return given

@@ -15,12 +15,14 @@ import numpy as np
 from datasets.data import Dataset, Description, Split
 from datasets.files import pathfinder as pathfinder_files
 from datasets.files import sources
+from datasets.generators import MOST_GENERATED
 from datasets.generators import pathfinder as pathfinder_generator
 from datasets.parts.images import Pixels
 from datasets.parts.protocols import Protocol, chosen
 from datasets.parts.splits import Rows, cut_validation, torch_permutation
-from datasets.settings import LARGEST_SEED, MOST_GENERATED, choice, refuse_unknown, whole_number
 from datasets.store.cache import Prepared, Recipe, new_array, progress
+from settings.problem import Problem
+from settings.rules import LARGEST_SEED, check_known, chosen_of, whole_of
 
 DASHES = {"easy": 6, "intermediate": 9, "hard": 14}  # of a long path
 CLASSES = ("two paths", "one path")
@@ -77,24 +79,24 @@ class PathfinderSet:
 
         With source=auto or published only the files know the counts; with auto, only prepare() knows what is generated.
         """
-        refuse_unknown(self.name, settings, _SETTINGS)
-        generated = choice(self.name, settings, "source", sources.SOURCES) == "generated"
-        protocol = chosen(self.name, settings, self.protocols)
-        choice(self.name, settings, "difficulty", DASHES)
-        count = whole_number(self.name, settings, "generated_count", least=10, most=MOST_GENERATED)
-        whole_number(self.name, settings, "generated_seed", least=0, most=LARGEST_SEED)
+        check_known("dataset", settings, _SETTINGS)
+        generated = chosen_of("dataset", settings, "source", sources.SOURCES) == "generated"
+        protocol = chosen(settings, self.protocols)
+        chosen_of("dataset", settings, "difficulty", DASHES)
+        count = whole_of("dataset", settings, "generated_count", least=10, most=MOST_GENERATED)
+        whole_of("dataset", settings, "generated_seed", least=0, most=LARGEST_SEED)
         return self._description(protocol, count if generated else None, generated)
 
     def prepare(self, settings: Mapping[str, Any], data_dir: Path) -> Description:
         """Find the published images and check them, or generate images; DataError if that fails."""
         self.describe(settings)
         found = self._prepared(settings, data_dir)
-        return self._described(chosen(self.name, settings, self.protocols), found)
+        return self._described(chosen(settings, self.protocols), found)
 
     def load(self, settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
         """The three parts, inputs float32 (M, size * size, 1)."""
         self.describe(settings)
-        protocol, found = chosen(self.name, settings, self.protocols), self._prepared(settings, data_dir)
+        protocol, found = chosen(settings, self.protocols), self._prepared(settings, data_dir)
         pixels, labels = found.arrays["pixels"], found.arrays["labels"]
         rows = protocol.split.rows(len(labels), seed)
         parts = (Split(protocol.values.of(pixels, own), labels[own].astype(np.int32)) for own in rows)
@@ -111,10 +113,7 @@ class PathfinderSet:
     def _description(self, protocol: Protocol[Tenths, Pixels], count: int | None, generated: bool) -> Description:
         return Description(
             self.name,
-            self.size * self.size,
-            channels=1,
-            classes=len(CLASSES),
-            vocabulary=None,
+            Problem(self.size * self.size, len(CLASSES), channels=1),
             counts=None if count is None else protocol.split.counts(count),
             protocol=protocol.name,
             selects_on_test=protocol.selects_on_test,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from datasets.settings import choice
+from settings.rules import chosen_of
 
 SOURCES = {
     "default": "this project",
@@ -56,9 +56,7 @@ class Protocol(Generic[SplitT, ValuesT]):
         return self.split.selects_on_test
 
 
-def chosen(
-    name: str, settings: Mapping[str, Any], protocols: Sequence[Protocol[SplitT, ValuesT]]
-) -> Protocol[SplitT, ValuesT]:
-    """The protocol of data set `name` that dataset.protocol= names; ValueError if it has none of that name."""
+def chosen(settings: Mapping[str, Any], protocols: Sequence[Protocol[SplitT, ValuesT]]) -> Protocol[SplitT, ValuesT]:
+    """The protocol that dataset.protocol= names; SettingError if the data set has none of that name."""
     known = {protocol.name: protocol for protocol in protocols}
-    return known[choice(name, settings, "protocol", known)]
+    return known[chosen_of("dataset", settings, "protocol", known)]

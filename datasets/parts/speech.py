@@ -26,10 +26,11 @@ from datasets.data import Dataset, Description, Split
 from datasets.files import speech_commands, wav
 from datasets.parts.clips import ClipProtocol, ClipSplit, Listed, RandomTenth, Samples, assembled
 from datasets.parts.protocols import chosen
-from datasets.settings import number_choice, refuse_unknown
 from datasets.store import cache
 from datasets.store.cache import Prepared, Recipe
 from datasets.store.stored import Stored
+from settings.problem import Problem
+from settings.rules import check_known, chosen_of
 
 RATES = (speech_commands.RATE, speech_commands.RATE // 2)
 _OFFICIAL = Samples(2.0**30, standardised=True)
@@ -57,13 +58,12 @@ class SpeechSet:
 
     def describe(self, settings: Mapping[str, Any]) -> Description:
         """Sizes, from settings alone; the counts are the files' own. ValueError on a senseless setting."""
-        refuse_unknown(self.name, settings, {"protocol", "rate"})
-        protocol = chosen(self.name, settings, self.protocols)
-        rate = number_choice(self.name, settings, "rate", RATES)
+        check_known("dataset", settings, {"protocol", "rate"})
+        protocol = chosen(settings, self.protocols)
+        rate = chosen_of("dataset", settings, "rate", RATES)
         selects = protocol.selects_on_test
-        return Description(
-            self.name, rate, 1, len(self.words), None, None, protocol=protocol.name, selects_on_test=selects
-        )
+        problem = Problem(rate, classes=len(self.words), channels=1)
+        return Description(self.name, problem, None, protocol=protocol.name, selects_on_test=selects)
 
     def prepare(self, settings: Mapping[str, Any], data_dir: Path) -> Description:
         """Find or fetch the archive, check and prepare its clips; DataError if that fails."""
@@ -72,9 +72,11 @@ class SpeechSet:
     def load(self, settings: Mapping[str, Any], data_dir: Path, seed: int) -> Dataset:
         """The three parts, inputs float32 (M, 16000 or 8000, 1); the same for every seed."""
         description = self.describe(settings)
-        protocol = chosen(self.name, settings, self.protocols)
+        protocol = chosen(settings, self.protocols)
         clips = speech_commands.clips(self.words, data_dir)
-        shown = None if description.length == speech_commands.LENGTH else np.arange(0, speech_commands.LENGTH, 2)
+        shown = (
+            None if description.problem.length == speech_commands.LENGTH else np.arange(0, speech_commands.LENGTH, 2)
+        )
         scale: dict[str, Any] = {"divisor": protocol.values.divisor}
         if protocol.values.standardised:
             own = _standardised(self.words, clips, protocol, data_dir)

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from settings.errors import SettingError
+from settings.rules import check_number, required
+
+TENTH = 0.1  # of train is for validation, in every published split and in conf/dataset/
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # of train, validation and test
 # Sets the random numbers of the validation cut apart from those of the batch order under the same seed.
 _VALIDATION_STREAM = 1
@@ -132,3 +136,17 @@ def stratified_test(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.
         parts.append(random.permutation(members)[: round(len(members) * fraction)])
     test = np.sort(np.concatenate(parts))
     return np.setdiff1d(np.arange(len(labels)), test), test
+
+
+def validation_fraction(settings: Mapping[str, Any], fixed_by: str | None = None) -> float:
+    """The setting of that name: the part of train that is cut off for validation, strictly between 0 and 1.
+
+    fixed_by: the protocol whose split is its own, if it is; no fraction but the published one can then be given.
+    """
+    value = required("dataset", settings, "validation_fraction")
+    check_number("dataset.validation_fraction", value, 0.0, 1.0, open_low=True, open_high=True)
+    if fixed_by is not None and value != TENTH:
+        rule = f"has no effect under protocol={fixed_by}, whose parts are its own"
+        fix = f"leave it at {TENTH}, or choose protocol=default."
+        raise SettingError("dataset.validation_fraction", value, rule, fix)
+    return float(value)

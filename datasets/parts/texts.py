@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from datasets.settings import LONGEST_TEXT, required, whole_number
+from datasets.data import PADDING
+from settings.errors import SettingError
+from settings.rules import required, whole_of
+
+LONGEST_TEXT = 1_000_000  # characters; no text of these sets has a tenth of that
 
 
 @dataclass(frozen=True)
@@ -20,14 +24,17 @@ class Text:
     free: bool = False
     masked: bool = True
 
-    def chosen_length(self, name: str, settings: Mapping[str, Any], protocol: str) -> int:
-        """The setting `length` of data set `name`: null is this length, another is refused where it is not free."""
-        if required(name, settings, "length") is None:
+    @property
+    def padding(self) -> int | None:
+        """The token that is none of the sequence's; None where padding is a symbol like others."""
+        return PADDING if self.masked else None
+
+    def chosen_length(self, settings: Mapping[str, Any], protocol: str) -> int:
+        """The setting `length`: null is this length, another is refused where it is not free."""
+        if required("dataset", settings, "length") is None:
             return self.length
-        value = whole_number(name, settings, "length", least=2, most=LONGEST_TEXT)
+        value = whole_of("dataset", settings, "length", least=2, most=LONGEST_TEXT)
         if value != self.length and not self.free:
-            raise ValueError(
-                f"dataset {name}: length={value} contradicts protocol={protocol}, which has {self.length}; leave it "
-                "null, or choose protocol=default"
-            )
+            rule = f"contradicts protocol={protocol}, which has {self.length}"
+            raise SettingError("dataset.length", value, rule, "leave it null, or choose protocol=default.")
         return value

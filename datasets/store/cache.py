@@ -24,11 +24,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from datasets.data import DataError
-from datasets.progress import VOICE, items
-from datasets.reasons import said
 from datasets.store.earlier import EARLIER
 from datasets.store.fingerprints import Fingerprint
 from datasets.store.fingerprints import fingerprint as fingerprint  # part of what this module offers
+from settings.progress import VOICE, items
+from settings.reasons import said
 
 FOLDER = "prepared"
 DOCUMENT = "prepared.json"

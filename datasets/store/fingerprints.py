@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets import hidden
+from settings import hidden
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Fingerprint:
 
     def thorough(self) -> str:
         """Names, sizes and times of all files, those in folders included, and nothing of what systems leave there
-        (datasets/hidden.py): the same where only such a file came. OSError where one cannot be asked.
+        (settings/hidden.py): the same where only such a file came. OSError where one cannot be asked.
         """
         digest = hashlib.sha256()
         for path in sorted(self.paths):

@@ -1,0 +1,75 @@
+"""What every task is told, and how a task's settings come from its YAML group: by name, each checked, none unknown.
+
+A refusal is a ValueError with the setting's name, the value given, the rule and the fix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, Self
+
+from bench.framework import OptimiserSpec
+from settings.errors import SettingError
+from settings.rules import check_choice, check_number, check_size
+
+Rule = Callable[[str, object], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Of every task: what is built, and with which batches. length: None is the data's own."""
+
+    name: str
+    batch_size: int
+    length: int | None
+    optimiser: Mapping[str, float]
+    clip_norm: float | None
+
+    def __post_init__(self) -> None:
+        check_size("task.batch_size", self.batch_size)
+        optional(check_size)("task.length", self.length)
+        optional(partial(check_number, low=0.0, open_low=True))("task.clip_norm", self.clip_norm)
+        apply("task.optimiser.", self.optimiser, _OPTIMISER)
+        assert self.optimiser_spec
+
+    @property
+    def optimiser_spec(self) -> OptimiserSpec:
+        return OptimiserSpec(**self.optimiser, clip_norm=self.clip_norm)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """From a task's group of the configuration."""
+        assert settings.keys() == {each.name for each in fields(cls)}, f"conf/task and {cls.__module__} do not agree"
+        return cls(**settings)
+
+
+def apply(prefix: str, settings: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
+    """Each setting by its rule. Unknown names, and missing ones, have been refused before (bench/runs/declared.py)."""
+    assert set(settings) == set(rules), sorted(set(settings) ^ set(rules))
+    for name, rule in rules.items():
+        rule(prefix + name, settings[name])
+
+
+def optional(rule: Rule) -> Rule:
+    return lambda name, value: None if value is None else rule(name, value)
+
+
+def choices(name: str, value: object, choices: Collection[str], example: str) -> None:
+    """Refuses what is not a list of some of `choices`, each once."""
+    if not isinstance(value, list) or not value or len(set(map(str, value))) < len(value):
+        raise SettingError(
+            name, value, f"must be a list of {example}s, each once", f"set {name}=[{next(iter(choices))}]."
+        )
+    for one in value:
+        check_choice(name, one, choices)
+
+
+_RATE = partial(check_number, low=0.0)
+_MOMENT = partial(check_number, low=0.0, high=1.0, open_high=True)
+_OPTIMISER: dict[str, Rule] = {
+    **{name: _RATE for name in ("rate", "ssm_rate", "weight_decay")},
+    **{name: _MOMENT for name in ("beta1", "beta2")},
+    "eps": partial(check_number, low=0.0, open_low=True),
+}

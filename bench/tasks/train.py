@@ -1,0 +1,100 @@
+"""task=train: epochs of AdamW steps with validation, a schedule, early stopping, and one test of the best weights.
+
+One worker trains from the first step to the test (bench/workers/training.py) and says when an epoch is over. Not
+measured: the step's time (task=time does that; here data, reading and Python are in the clock too).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from bench.tasks.context import Context
+from bench.tasks.settings import Common, Rule, apply, optional
+from bench.tasks.task import PEAK, Measure, Record, Task, at
+from bench.workers.protocol import Epoch, Finish, Memory, Train
+from bench.workers.schedules import NAMES as SCHEDULES
+from settings.progress import VOICE
+from settings.rules import check_choice, check_number, check_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Common):
+    """conf/task/train.yaml. steps: None: epochs decide. patience: None: no early stop."""
+
+    epochs: int
+    steps: int | None
+    patience: int | None
+    schedule: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("task.epochs", self.epochs)
+        optional(check_whole)("task.steps", self.steps)
+        optional(check_whole)("task.patience", self.patience)
+        apply("task.schedule.", self.schedule, _SCHEDULE)
+
+
+def run(context: Context) -> None:
+    """Trains in one worker; each epoch is told as it ends."""
+    settings: Settings = context.settings
+
+    def on_notice(body: Any) -> None:
+        if isinstance(body, Epoch):
+            context.on_epoch(body.entry)
+
+    worker = context.start(context.build, recorded=True, on_notice=on_notice)
+    context.begin(worker)
+    with VOICE.during(None):  # the worker says itself how far it is
+        worker.ask(Train(settings.epochs, settings.steps, settings.patience, settings.schedule))
+    worker.ask(Memory())
+    worker.ask(Finish())
+
+
+def _work(settings: Settings, sequences: int) -> str:
+    each = sequences // settings.batch_size
+    if settings.steps is not None:
+        return f"{settings.steps:,} steps of {each:,} an epoch"
+    return f"{settings.epochs:,} epochs x {each:,} steps"
+
+
+def _epoch_seconds(record: Record) -> list[float]:
+    """Without the first epoch, which also compiles, where there are others."""
+    seconds = [epoch.get("seconds") for epoch in (record["curve"] or {}).get("epochs") or []]
+    return [float(one) for one in seconds[1:] or seconds if one is not None]
+
+
+def _data_share(record: Record) -> list[float]:
+    ledger = record["ledger"] or {}
+    loading, steps = ledger.get("data_seconds"), ledger.get("step_seconds")
+    return [loading / (loading + steps)] if loading is not None and steps else []
+
+
+_SCHEDULE: dict[str, Rule] = {
+    "name": partial(check_choice, choices=SCHEDULES),
+    "warmup": partial(check_number, low=0.0, high=1.0, open_high=True),
+    "final": partial(check_number, low=0.0, high=1.0),
+    "factor": partial(check_number, low=0.0, high=1.0, open_low=True, open_high=True),
+    "patience": partial(check_whole, least=0),
+}
+WAITING = "Waiting for data: loading it and waiting for batches, of that time and the steps'."
+MEASURES = (
+    Measure(
+        *("test", "test accuracy", at("accuracy.test"), "%", 100, ".2f"),
+        better="higher",
+        compared=False,
+        selected=True,
+    ),
+    Measure(
+        *("validation", "validation accuracy", at("accuracy.validation"), "%", 100, ".2f"),
+        better="higher",
+        compared=False,
+        selected=True,
+    ),
+    Measure("epoch", "an epoch", _epoch_seconds, "s", form=None),
+    Measure("data", "waiting for data", _data_share, "%", 100, None, compared=False, note=WAITING),
+    Measure("peak", "peak memory", at("memory.peak_bytes"), "MB", 1e-6, ".0f", note=PEAK),
+)
+TASK = Task(Settings, run, MEASURES, certified=True, work=_work)
