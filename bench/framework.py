@@ -160,6 +160,16 @@ class Trainer(Protocol):
         """Puts back what state() gave. The optimiser's moments stay as they are."""
         ...
 
+    def keep(self) -> None:
+        """Remembers, on the device, all that steps change: parameters, statistics, the optimiser's moments, the
+        dropout's generator and, once it has started, the recurrence's state.
+        """
+        ...
+
+    def put_back(self) -> None:
+        """Puts back what keep() remembered, as often as asked; waits until it is there."""
+        ...
+
     def trace(self, batch: Batch) -> dict[str, np.ndarray]:
         """Training mode: "output.encoder", "output.blocks.<i>", "logits", "loss", "gradient.<name>".
         Changes no state.

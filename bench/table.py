@@ -1,12 +1,12 @@
-"""Turns records into tables, Markdown or CSV: rows measure x model x data set x hardware, torch / jax last.
+"""Turns records into tables, Markdown or CSV: rows measure x model x data set x hardware.
 
     python -m bench.table [results_dir ...] [--section TASK|all] [--format markdown|csv] [--output FILE]
     python -m bench.table --readme README.md results/reference [--check]
 
 Markdown is for reading (median and interquartile range, marks explained below the table); CSV holds the same
 cells as plain numbers. The second form rewrites the tables of a document between `<!-- table:NAME -->` and
-`<!-- /table:NAME -->`; NAME is a task (time, train), one measure of it such as time.train_step, or growth (of the train
-step's time with the length).
+`<!-- /table:NAME -->`; NAME is a task (time, train, compare), one measure of it such as time.train_step or
+compare.peak, or growth (of the train step's time with the length).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from bench.store.records import read_records
 from bench.tasks.task import Record
 from bench.views.layout import screen_width
 from bench.views.tables import SECTIONS, tables, updated_document
+from bench.views.verdicts import TASK as COMPARED
 from settings.progress import WIDTH, wrapped
 from settings.screen import command
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "results_dir", nargs="*", default=["results"], help="folders of records, or *.sitting.jsonl (default: results)"
     )
-    parser.add_argument("--section", choices=[*SECTIONS, "all"], default="all")
+    parser.add_argument("--section", choices=[*SECTIONS, COMPARED, "all"], default="all")
     parser.add_argument("--format", choices=["markdown", "csv"], default="markdown")
     parser.add_argument("--width", type=int, help="of the tables, in columns (default: the terminal's, or 100; 0: any)")
     parser.add_argument("--output", type=Path, help="write to this file instead of the screen")

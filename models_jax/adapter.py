@@ -148,6 +148,7 @@ class Trainer:
         # A function of this trainer's own: jit keeps, and counts, its programs by function.
         self._take = jax.jit(partial(functional.take))
         self._last_batch: Pair | None = None
+        self.recurrence: Any = None
 
     def put(self, inputs: np.ndarray, targets: np.ndarray) -> Pair:
         return self.put_step(inputs), jax.device_put(np.asarray(targets, np.int32), self.device)
@@ -221,6 +222,17 @@ class Trainer:
         self.parameters = {name: put[name] for name in self.parameters}
         self.statistics = {name: put[name] for name in self.statistics}
 
+    def keep(self) -> None:
+        self.kept = _copied(self._changing())
+
+    def put_back(self) -> None:
+        # A copy each time: the next step donates what it is given.
+        self.parameters, self.statistics, self.moments, self.recurrence = jax.block_until_ready(_copied(self.kept))
+
+    def _changing(self) -> tuple[Any, ...]:
+        """Everything that a step makes anew. Dropout's key stays; a step draws from it by the moments' count."""
+        return self.parameters, self.statistics, self.moments, self.recurrence
+
     def trace(self, batch: Pair) -> dict[str, np.ndarray]:
         outputs, logits, loss, gradients = self._trace(self.parameters, self.statistics, batch)
         tensors = dict(zip(_output_names(len(outputs)), outputs, strict=True)) | {
@@ -254,6 +266,10 @@ class Trainer:
             return None
         sizes = analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
         return int(sizes - analysis.alias_size_in_bytes)
+
+
+def _copied(arrays: Any) -> Any:
+    return jax.tree.map(jnp.copy, arrays)
 
 
 def _output_names(count: int) -> list[str]:

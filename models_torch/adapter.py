@@ -114,6 +114,7 @@ class Trainer:
         self.step = torch.compile(model.step, dynamic=False) if compiled else model.step
         self.compiled_before = _compiled_graphs() if compiled else 0
         torch.manual_seed(dropout_seed(seed))
+        self.recurrence: Any = None
         self.parameters = dict(model.named_parameters())
         self.statistics = {name: buffer for name, buffer in model.named_buffers() if name in spec.values}
         self.names = list(spec.values)
@@ -212,6 +213,34 @@ class Trainer:
         for name, tensor in tensors.items():
             tensor.copy_(torch.from_numpy(np.array(state[name])))
 
+    def keep(self) -> None:
+        self.kept = {name: tensor.detach().clone() for name, tensor in self._changing().items()}
+        self.kept_recurrence = _copied(self.recurrence)
+        cuda = self.device.type == "cuda"
+        self.kept_random = torch.cuda.get_rng_state(self.device) if cuda else torch.get_rng_state()
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        for name, tensor in self._changing().items():
+            if name in self.kept:
+                tensor.copy_(self.kept[name])
+            else:
+                tensor.zero_()  # a moment that the first step has made since: it was zero
+        self.recurrence = _copied(self.kept_recurrence)
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(self.kept_random, self.device)
+            torch.cuda.synchronize(self.device)
+        else:
+            torch.set_rng_state(self.kept_random)
+
+    def _changing(self) -> dict[str, torch.Tensor]:
+        """Every tensor that a step changes in place, by name."""
+        tensors = {**self.parameters, **self.statistics}
+        for name, parameter in self.parameters.items():
+            for moment, value in self.optimiser.state.get(parameter, {}).items():
+                tensors[f"{name}/{moment}"] = value
+        return tensors
+
     def trace(self, batch: Pair) -> dict[str, np.ndarray]:
         before = self.state()
         self.model.train()
@@ -240,6 +269,11 @@ class Trainer:
 
     def compiled_bytes(self) -> int | None:
         return None
+
+
+def _copied(state: Any) -> Any:
+    """A recurrence's state with tensors of its own."""
+    return torch.utils._pytree.tree_map_only(torch.Tensor, torch.clone, state)
 
 
 def _output_names(count: int) -> list[str]:

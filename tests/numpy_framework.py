@@ -6,6 +6,7 @@ Not a mock: it trains, and its AdamW in float64 is the oracle for the two adapte
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -147,6 +148,13 @@ class NumpyTrainer:
 
     def restore(self, state: Any) -> None:
         self.parameters = {name: np.array(value) for name, value in state.items()}
+
+    def keep(self) -> None:
+        self.kept = copy.deepcopy((self.parameters, vars(self.optimiser)))
+
+    def put_back(self) -> None:
+        self.parameters, optimiser = copy.deepcopy(self.kept)
+        vars(self.optimiser).update(optimiser)
 
     def trace(self, batch: Any) -> dict[str, np.ndarray]:
         losses = self._rows(batch)[0]

@@ -53,6 +53,22 @@ class Twenty(NumpyTrainer):
         return super().train_step(batch, scale)
 
 
+class Sleeping(NumpyTrainer):
+    """A step takes 5 ms, whoever else runs."""
+
+    def train_step(self, batch: Any, scale: float) -> Any:
+        time.sleep(0.005)
+        return super().train_step(batch, scale)
+
+
+class Growing(NumpyTrainer):
+    """A step takes 2 ms more for each one before it, which its state tells."""
+
+    def train_step(self, batch: Any, scale: float) -> Any:
+        time.sleep(0.002 * (1 + self.optimiser.count))
+        return super().train_step(batch, scale)
+
+
 class Deadly(NumpyTrainer):
     """Its third step is its process's last; how, the variable DEATH says: a signal's number."""
 
@@ -72,7 +88,8 @@ class Greedy(NumpyTrainer):
 
 
 TRAINERS = {
-    trainer.__name__: trainer for trainer in (NumpyTrainer, Careless, Talkative, Endless, Twenty, Deadly, Greedy)
+    trainer.__name__: trainer
+    for trainer in (NumpyTrainer, Careless, Talkative, Endless, Twenty, Sleeping, Growing, Deadly, Greedy)
 }
 
 

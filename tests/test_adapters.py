@@ -302,7 +302,7 @@ def test_jax_allocator_is_out_of_memory():
 def test_compiled_torch_computes_what_eager_does_and_counts_its_graphs():
     traces, losses, steps = [], [], []
     for compile in ("none", "default"):
-        trainer = build("torch", model_spec("dss"), precision="fp32", compile=compile)
+        trainer = build("torch", model_spec("s5"), precision="fp32", compile=compile)
         batch = trainer.put(*data())
         traces.append(trainer.trace(batch))
         compiled = trainer.compilations()

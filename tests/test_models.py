@@ -24,7 +24,7 @@ def test_both_forms_are_the_exact_recurrence(case, side, precision):
     model, settings = case
     rng = np.random.default_rng(2)
     # shorter and longer than built for (odd), prime, 1
-    for l_max, length in ((97, 63), (40, 61), (1, 1)) if precision == "fp64" else ((40, 61), (97, 97)):
+    for l_max, length in ((97, 63), (40, 61), (1, 1)) if precision == "fp64" else ((97, 63),):
         layer = side.layer(model, 3, 8, l_max, precision, **settings)
         u = rng.standard_normal((2, length, 3))
         truth = exact(layer, u)

@@ -40,7 +40,9 @@ def test_outputs_loss_and_gradients_agree(case):
     options = small_network(model, settings)
     x, targets = small_batch(options, np.random.default_rng(4))
     for precision, bound in BOUND.items():
-        quick = precision == "fp64" or case not in AS_RUN
+        if precision == "fp32" and case not in AS_RUN:  # the other options are algebra, which float64 tells best
+            continue
+        quick = precision == "fp64"
         torch_side, jax_side = (side.loss_and_gradients(options, x, targets, precision, quick) for side in SIDES)
         assert torch_side.keys() == jax_side.keys()
         for name, value in torch_side.items():

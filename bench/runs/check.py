@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from bench.framework import FRAMEWORKS
 from bench.measure import machine
 from bench.measure.variables import refuse
 from bench.runs.declared import check_declared, check_group
+from bench.runs.sides import Composed, composed
 from bench.store.records import check_writable
 from bench.store.schema import PRECISIONS
 from bench.tasks import registry as tasks
@@ -50,11 +51,29 @@ class Checked:
     options: NetworkOptions
     threads: int
     device: str  # "cpu" or "gpu": what the run will use, as far as it can be told without a framework
+    sides: Sequence[Composed] = ()  # of a comparison, its own configuration first
+    of_sides: Sequence[Checked] = ()  # what the check found out of each
 
 
 def check(config: Mapping[str, Any]) -> Checked:
     """Refuses a configuration that cannot be run, with a ValueError; prepares the data set's files last."""
     refuse(os.environ)
+    own = _checked(config)
+    named = tasks.find(config["task"]["name"]).sides(own.settings, config)
+    if not named:
+        return own
+    found = composed(config, named, CONF)
+    return replace(own, sides=found, of_sides=[own, *map(_of_side, found[1:])])
+
+
+def _of_side(side: Composed) -> Checked:
+    try:
+        return _checked(side.config)
+    except ValueError as error:
+        raise ValueError(f"side {side.label!r}: {error}") from error
+
+
+def _checked(config: Mapping[str, Any]) -> Checked:
     check_declared(config, CONF)
     _check_root(config)
     threads, device = _check_hardware(config)

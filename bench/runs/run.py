@@ -11,12 +11,13 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.framework import FRAMEWORKS
-from bench.runs import certify
+from bench.runs import certify, sides
 from bench.runs.check import Checked
 from bench.runs.declared import declared
 from bench.runs.interrupts import held_back
@@ -67,12 +68,13 @@ class Run:
         self.frameworks = self._frameworks()
         self.task = registry.find(config["task"]["name"])
         self.crew = Crew()
+        self.trees = ExitStack()  # other commits' files, for the sides that run them
         self.recorded: Remote | None = None  # the worker whose measurements are the record's
-        self.started = False
+        self.started = self.planned = False
 
     def record_of_all(self) -> dict[str, Any]:
         """Runs, and writes the record. RecordError where it cannot be written; ValueError for the user, before work."""
-        with Tracker(self.config["wandb"], self.folder) as tracker:
+        with Tracker(self.config["wandb"], self.folder) as tracker, self.trees:
             try:
                 status, message = self._attempt(tracker)
             except KeyboardInterrupt:
@@ -105,7 +107,7 @@ class Run:
 
     def context(self, tracker: Tracker) -> Context:
         """What the task works with."""
-        return Context(
+        context = Context(
             settings=self.checked.settings,
             config=self.config,
             problem=self.checked.problem,
@@ -116,8 +118,16 @@ class Run:
             results_dir=self.folder,
             start=self._start,
             begin=self._begin,
+            dismiss=self.crew.dismiss,
+            certify=lambda: self._certify(context),
             on_epoch=lambda entry: tracker.log(entry["step"], entry),
+            sides=sides.ready(self.checked.sides, self._side_builds(), self.root, self.trees),
         )
+        return context
+
+    def _side_builds(self) -> list[Build]:
+        pairs = zip(self.checked.sides, self.checked.of_sides, strict=True)
+        return [self.request(side.config, own) for side, own in pairs]
 
     def _attempt(self, tracker: Tracker) -> tuple[str, str | None]:
         """Certificate and task; status and message of the record. KeyboardInterrupt passes."""
@@ -165,15 +175,16 @@ class Run:
         partner = next(name for name in FRAMEWORKS if name != own["name"])
         return {own["name"]: own, partner: dict(declared(self.root / "conf", f"framework/{partner}"))}
 
-    def request(self) -> Build:
-        """What the run is about, as a worker is told."""
-        config, settings = self.config, self.checked.settings
+    def request(self, config: Config | None = None, checked: Checked | None = None) -> Build:
+        """What the run is about, or a side of it, as a worker is told."""
+        config, checked = config or self.config, checked or self.checked
+        settings = checked.settings
         return Build(
             framework=config["framework"]["name"],
             compile=config["framework"]["compile"],
             precision=config["precision"],
-            device=self.checked.device,  # what hardware=auto means is decided here
-            threads=self.checked.threads,
+            device=checked.device,  # what hardware=auto means is decided here
+            threads=checked.threads,
             seed=config["seed"],
             model=config["model"],
             dataset=config["dataset"],
@@ -185,7 +196,14 @@ class Run:
             debug=config["debug"],
         )
 
-    def _start(self, build: Build, *, recorded: bool = False, on_notice: Any = None) -> Remote:
+    def _start(
+        self,
+        build: Build,
+        *,
+        recorded: bool = False,
+        on_notice: Any = None,
+        command: Sequence[str] | None = None,
+    ) -> Remote:
         others = {package for framework in FRAMEWORKS.values() for package in framework.packages}
         strangers = others - set(FRAMEWORKS[build.framework].packages)
         build = replace(build, strangers=sorted(strangers))
@@ -195,7 +213,7 @@ class Run:
         variables = environment(build.threads, build.device, build.precision, os.environ, cache)
         self.started = True
         worker = self.crew.start(
-            self.command, variables, build.framework, on_notice, cores=self.held.cores, files=self.held.files
+            command or self.command, variables, build.framework, on_notice, cores=self.held.cores, files=self.held.files
         )
         if recorded:
             self.recorded = worker
@@ -205,7 +223,8 @@ class Run:
     def _begin(self, worker: Remote) -> None:
         with VOICE.during("importing the framework, loading the data and building the model"):
             worker.receive()
-        if worker is self.recorded:
+        if worker is self.recorded and not self.planned:
+            self.planned = True
             record = completed(self.record, worker.seen)
             work = self.task.work(self.checked.settings, (self.checked.description.counts or {})["train"])
             VOICE.report(plan(record, work))

@@ -52,6 +52,12 @@ def figures(record: Record) -> list[dict[str, Any]]:
     return rows
 
 
+def sentence(record: Record) -> str | None:
+    """What is printed last of a record; None where its task says nothing."""
+    task = _tasks().get(record["task"])
+    return None if task is None else task.sentence(record)
+
+
 def looking(name: str) -> frozenset[str]:
     """Settings of a task that say how long and how often it looks, and not at what."""
     return _tasks()[name].looking if name in _tasks() else frozenset()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from bench.store.schema import Section
 from bench.tasks.context import Context
 from bench.tasks.settings import Common
+from bench.tasks.side import Side
 
 Record = Mapping[str, Any]
 
@@ -18,8 +19,8 @@ class Measure:
     """One quantity of a record.
 
     samples: of a record of the task, in the record's unit; none where it was not measured. unit, and scale, which leads
-    to it: as tables show it. form: how a summary writes a value; None: not at all. compared: whether two sides are
-    compared in it. selected: whether it depends on who chose the best epoch. note: what tables say below it.
+    to it: as tables show it. form: how a summary writes a value; None: not at all. selected: whether it depends on who
+    chose the best epoch. note: what tables say below it.
     """
 
     name: str
@@ -28,8 +29,6 @@ class Measure:
     unit: str = ""
     scale: float = 1.0
     form: str | None = ".3g"
-    better: Literal["lower", "higher"] = "lower"
-    compared: bool = True
     selected: bool = False
     note: str | None = None
 
@@ -46,6 +45,14 @@ def _unsaid(settings: Any, sequences: int) -> str:
     return "as its settings say"
 
 
+def _alone(settings: Any, config: Mapping[str, Any]) -> Sequence[Side]:
+    return ()
+
+
+def _speechless(record: Record) -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Task:
     """settings: made of the task's YAML group, and checks itself. run: fills the record, through the context.
@@ -53,7 +60,9 @@ class Task:
     certified: whether its figures want a certificate that the frameworks agree. exclusive: whether it clocks, and so
     wants the machine for itself. looking: names of settings that say how
     long and how often it looks, and not at what. sections: of its own in a record, below `own`, with their checks.
-    work: from its settings and the number of training sequences to how much there is to do, in a few words.
+    work: from its settings and the number of training sequences to how much there is to do, in a few words. sides: of a
+    comparison, from its settings and the run's configuration, which is the first of them. sentence: of a record what is
+    printed last.
     """
 
     settings: type[Common]
@@ -64,6 +73,8 @@ class Task:
     looking: frozenset[str] = frozenset()
     sections: Section = field(default_factory=dict)
     work: Callable[[Any, int], str] = _unsaid
+    sides: Callable[[Any, Mapping[str, Any]], Sequence[Side]] = _alone
+    sentence: Callable[[Record], str | None] = _speechless
 
 
 def at(path: str) -> Callable[[Record], list[float]]:

@@ -141,14 +141,11 @@ MEASURES = (
     Measure("peak", "peak memory", at("memory.peak_bytes"), "MB", 1e-6, ".0f", note=PEAK),
     Measure(
         *("compiled", "compiler's estimate", at("memory.compiled_bytes"), "MB", 1e-6, None),
-        compared=False,
         note=ESTIMATE,
     ),
     Measure(
         *("throughput", "samples/s", at("throughput.samples_per_second")),
         form=".4g",
-        better="higher",
-        compared=False,
     ),
 )
 LOOKING = frozenset({"budget_seconds", "phases", "rounds", "single_steps", "steps", "warmup"})

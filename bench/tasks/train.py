@@ -83,18 +83,14 @@ WAITING = "Waiting for data: loading it and waiting for batches, of that time an
 MEASURES = (
     Measure(
         *("test", "test accuracy", at("accuracy.test"), "%", 100, ".2f"),
-        better="higher",
-        compared=False,
         selected=True,
     ),
     Measure(
         *("validation", "validation accuracy", at("accuracy.validation"), "%", 100, ".2f"),
-        better="higher",
-        compared=False,
         selected=True,
     ),
     Measure("epoch", "an epoch", _epoch_seconds, "s", form=None),
-    Measure("data", "waiting for data", _data_share, "%", 100, None, compared=False, note=WAITING),
+    Measure("data", "waiting for data", _data_share, "%", 100, None, note=WAITING),
     Measure("peak", "peak memory", at("memory.peak_bytes"), "MB", 1e-6, ".0f", note=PEAK),
 )
 TASK = Task(Settings, run, MEASURES, certified=True, work=_work)

@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from bench.framework import FRAMEWORKS
-from bench.measure.statistics import MINIMUM_SAMPLES, ratio
 from bench.measure.variables import compared
 from bench.store.records import NOT_HASHED
 from bench.tasks import registry as tasks
@@ -37,25 +36,24 @@ def cells(records: Iterable[Record], section: str) -> pd.DataFrame:
     Columns: measure, label, IDENTITY, settings (what differs between rows of a model and data set, and a protocol
     other than the default), selects_on_test, generated (what the records say of their data), then for each
     framework value, iqr, samples (their number), status, records (how many finished ones stand for the cell),
-    certificate (whether it passed) and compile (the framework's mode), then same_code, ratio (torch / jax),
-    ratio_low, ratio_high, distinguishable (above 1: the second framework does better), and section.
+    certificate (whether it passed) and compile (the framework's mode), then same_code and section.
     """
     measures = tasks.measures(section)
     groups: dict[str, dict[str, dict[str, list[Record]]]] = {}
     for record in sorted(records, key=lambda record: (record["created"], record["id"])):
         if record["task"] == section and record["framework"] in FRAMEWORKS and record["status"] != "refused":
-            variants = groups.setdefault(_cell_key(record), {}).setdefault(record["framework"], {})
+            variants = groups.setdefault(cell_key(record), {}).setdefault(record["framework"], {})
             variants.setdefault(record["config_hash"], []).append(record)
     pairs: list[tuple[list[Record], ...]] = []
     for frameworks in groups.values():
         sides = [list(frameworks.get(name, {}).values()) or [[]] for name in FRAMEWORKS]
         pairs += itertools.product(*sides)
-    settings = _differing_settings(pairs)
+    settings = differing_settings(pairs)
     rows = [
         {
             "measure": measure.name,
             "label": measure.label,
-            **_identity(pair),
+            **identity(pair),
             "settings": setting,
             **values,
             "section": section,
@@ -76,7 +74,7 @@ def cells(records: Iterable[Record], section: str) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def _cell_key(record: Record) -> str:
+def cell_key(record: Record) -> str:
     left_out = NOT_HASHED | {"framework", "hardware", "threads", "experiment"}
     config = {name: value for name, value in _flatten(record["config"], "").items() if name != ENCODER}
     config = {name: value for name, value in config.items() if name.partition(".")[0] not in left_out}
@@ -92,7 +90,7 @@ def _hardware(record: Record) -> str:
     return f"{machine.get('cpu') or 'cpu'}, {record['threads'] or '?'} threads"
 
 
-def _identity(pair: Sequence[Sequence[Record]]) -> dict[str, Any]:
+def identity(pair: Sequence[Sequence[Record]]) -> dict[str, Any]:
     record = next(filter(None, sorted(map(_chosen, pair), key=lambda one: one is None or one["status"] != "ok")))
     task = record["config"].get("task", {})
     return {
@@ -146,24 +144,10 @@ def _row(pair: Sequence[Sequence[Record]], measure: Measure) -> dict[str, Any] |
     if not any(samples) and all(record is None or record["status"] == "ok" for record in chosen):
         return None
     codes = {(record["code"] or {}).get("hash") for record in chosen if record}
-    return {**row, "same_code": len(codes) == 1, **_compared(samples, measure)}
+    return {**row, "same_code": len(codes) == 1}
 
 
-def _compared(samples: Sequence[Sequence[float]], measure: Measure) -> dict[str, Any]:
-    if not measure.compared or not all(samples) or min(map(min, samples)) <= 0:
-        return {"ratio": np.nan, "ratio_low": np.nan, "ratio_high": np.nan, "distinguishable": None}
-    first, second = samples if measure.better == "lower" else reversed(samples)
-    result = ratio(first, second)
-    judged = min(map(len, samples)) >= MINIMUM_SAMPLES  # fewer samples give a ratio and no verdict
-    return {
-        "ratio": result.value,
-        "ratio_low": result.low if judged else np.nan,
-        "ratio_high": result.high if judged else np.nan,
-        "distinguishable": result.distinguishable if judged else None,
-    }
-
-
-def _differing_settings(pairs: Sequence[Sequence[Sequence[Record]]]) -> list[str]:
+def differing_settings(pairs: Sequence[Sequence[Sequence[Record]]]) -> list[str]:
     """For each row the settings, 'name=value', in which rows of the same model and data set differ; a framework's
     compile mode where any rows differ in it; how long a task looks only where nothing else tells two rows apart;
     a protocol other than the default in any case.
@@ -171,7 +155,7 @@ def _differing_settings(pairs: Sequence[Sequence[Sequence[Record]]]) -> list[str
     flat = [_flat_settings(pair) for pair in pairs]
     modes = [f"{framework}.compile" for framework in FRAMEWORKS]
     mixed = {name for name in modes if len({one[name] for one in flat if name in one}) > 1}
-    owners = [tuple(_identity(pair)[name] for name in ("model", "dataset", "hardware")) for pair in pairs]
+    owners = [tuple(identity(pair)[name] for name in ("model", "dataset", "hardware")) for pair in pairs]
     texts = []
     for own, owner in zip(flat, owners, strict=True):
         rivals = [other for other, name in zip(flat, owners, strict=True) if name == owner]

@@ -16,6 +16,8 @@ import pandas as pd
 
 from settings.progress import WIDTH
 
+LEFT_OUT = "`python -m bench.table` shows all with `--width 0` or `--format csv`."
+
 
 @dataclass(frozen=True)
 class Layout:

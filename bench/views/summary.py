@@ -21,6 +21,8 @@ def of_run(outcome: Outcome) -> str:
     if outcome.path is not None:
         line = f"  {'record':<16} {outcome.path}"
         lines.append(line if len(line) <= WIDTH else f"  record\n    {outcome.path}")
+    if outcome.record is not None and (sentence := tasks.sentence(outcome.record)):
+        lines.append(wrapped(sentence))
     return "\n".join(lines)
 
 

@@ -1,8 +1,9 @@
-"""Tables of records, Markdown or CSV: rows measure x model x data set x hardware, torch / jax last.
+"""Tables of records, Markdown or CSV: rows measure x model x data set x hardware.
 
 Markdown is for reading (median and interquartile range, marks explained below the table); CSV holds the same cells as
 plain numbers. In a document a table stands between `<!-- table:NAME -->` and `<!-- /table:NAME -->`; NAME is a task
-(time, train), one measure of it such as time.train_step, or growth (of the train step's time with the length).
+(time, train, compare), one measure of it such as time.train_step, or growth (of the train step's time with the
+length).
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from bench.measure.statistics import is_wide
 from bench.store.files import RecordError
 from bench.tasks import registry as tasks
 from bench.tasks.task import Measure, Record
-from bench.views import growth
+from bench.views import growth, verdicts
 from bench.views.cells import IDENTITY, cells
-from bench.views.layout import Layout, filled, fits, laid_out
+from bench.views.layout import LEFT_OUT, Layout, filled, fits, laid_out
 from settings.progress import WIDTH
 
 SECTIONS = tuple(name for name in tasks.names() if tasks.measures(name))
@@ -31,10 +32,10 @@ OPENED = re.compile(r"<!-- table:([\w.]+) -->")
 # What a row is of: shared values stand above the table. The model is the last to go there.
 LAYOUT = Layout(
     rows=("measure", "dataset", "hardware", "precision", "batch", "length", "settings", "model"),
-    right=("batch", "length", *FRAMEWORKS, "/".join(FRAMEWORKS)),
+    right=("batch", "length", *FRAMEWORKS),
     spare=("precision", "hardware", "batch", "settings", "length", "dataset"),  # the least used first
     spoken={"dataset": "dataset {}", "batch": "batch {}", "length": "length {}", "model": "model {}"},
-    whole="`python -m bench.table` shows all with `--width 0` or `--format csv`.",
+    whole=LEFT_OUT,
 )
 UNIT = re.compile(r"\(.*\)$")
 WIDE_RANGE = "◊: the interquartile range is above a quarter of the median."
@@ -83,9 +84,13 @@ def render(records: Sequence[Record], name: str) -> str:
     if name == "growth":
         return growth.markdown(records)
     section, _, measure = name.partition(".")
+    if section == verdicts.TASK:
+        return verdicts.markdown(records, measure or None)
     if section not in SECTIONS or (measure and measure not in [one.name for one in tasks.measures(section)]):
         known = [f"{section}.{one.name}" for section in SECTIONS for one in tasks.measures(section)]
-        raise RecordError(f"table {name!r}: unknown; choose from {', '.join([*SECTIONS, 'growth', *known])}")
+        raise RecordError(
+            f"table {name!r}: unknown; choose from {', '.join([*SECTIONS, 'growth', verdicts.TASK, *known])}"
+        )
     return markdown(cells(records, section), measure or None)
 
 
@@ -101,13 +106,17 @@ def updated_document(text: str, records: Sequence[Record]) -> str:
 
 def tables(records: Sequence[Record], section: str, form: str, width: int | None) -> str:
     """The tables of one task, or of all: form 'markdown', `width` columns wide at most (None: any), or 'csv'."""
-    wanted = SECTIONS if section == "all" else (section,)
+    wanted = (verdicts.TASK, *SECTIONS) if section == "all" else (section,)
+    compared = verdicts.frame(records) if verdicts.TASK in wanted else pd.DataFrame()
     frames = {name: frame for name in wanted if not (frame := cells(records, name)).empty}
-    if not frames:
+    if not frames and compared.empty:
         raise RecordError(f"no record with task={' or task='.join(wanted)}; run one, or choose another --section")
     if form == "csv":
-        return pd.concat(frames.values()).to_csv(index=False)
-    return "\n".join(f"### {name}\n\n{markdown(frame, width=width)}" for name, frame in frames.items())
+        own = [] if compared.empty else [compared.assign(section=verdicts.TASK)]
+        return pd.concat([*own, *frames.values()]).to_csv(index=False)
+    parts = {} if compared.empty else {verdicts.TASK: verdicts.markdown(records, width=width)}
+    parts |= {name: markdown(frame, width=width) for name, frame in frames.items()}
+    return "\n".join(f"### {name}\n\n{text}" for name, text in parts.items())
 
 
 def _text_row(row: Mapping[str, Any]) -> dict[str, str]:
@@ -119,7 +128,6 @@ def _text_row(row: Mapping[str, Any]) -> dict[str, str]:
         shown[framework] = _text_cell(*(row[f"{framework}_{name}"] for name in ("status", "samples", "value", "iqr")))
         if row[f"{framework}_samples"] and not row[f"{framework}_certificate"]:
             shown[framework] += " †"
-    shown["/".join(FRAMEWORKS)] = _text_ratio(row)
     return shown
 
 
@@ -143,12 +151,6 @@ def _text_cell(status: str | None, samples: int, value: float, iqr: float) -> st
     return f"{_figure(value)} [{_figure(iqr)}]{' ◊' * is_wide(value, iqr)}"
 
 
-def _text_ratio(row: Mapping[str, Any]) -> str:
-    if math.isnan(row["ratio"]):
-        return "–"
-    return f"{row['ratio']:.2f}" if row["distinguishable"] is not False else f"≈ ({row['ratio']:.2f})"
-
-
 def _figure(value: float) -> str:
     """Three significant digits without an exponent; whole numbers from 100 on."""
     if value == 0 or not math.isfinite(value):
@@ -159,8 +161,8 @@ def _figure(value: float) -> str:
 
 def _notes(frame: pd.DataFrame) -> list[str]:
     notes = [
-        "Median, [interquartile range] where there are several samples. "
-        "torch/jax above 1: jax is faster, or takes less."
+        "Median, [interquartile range] where there are several samples. Each figure is of a run of its own: which side "
+        "is faster, a comparison says (task=compare)."
     ]
     measures = {row["measure"]: _measure(row) for row in _dicts(frame)}
     notes += dict.fromkeys(one.note for one in measures.values() if one.note is not None)
@@ -168,8 +170,6 @@ def _notes(frame: pd.DataFrame) -> list[str]:
     modes = [f"{side}: {FRAMEWORKS[side].modes.get(one[0], one[0])}" for side, one in found.items() if len(one) == 1]
     if modes:
         notes.append("; ".join(modes) + ".")
-    if (frame["distinguishable"] == False).any():  # noqa: E712 - None (no verdict) is a third value
-        notes.append("≈: the samples of the two cannot be told apart.")
     ranges = [(row[f"{side}_value"], row[f"{side}_iqr"]) for row in _dicts(frame) for side in FRAMEWORKS]
     if any(is_wide(value, iqr) for value, iqr in ranges):
         notes.append(WIDE_RANGE)

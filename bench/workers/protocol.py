@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.framework import OptimiserSpec
+from bench.measure.counters import Beside
 
-PROTOCOL = 1  # raise it with every change of a message that the other side would misread
+PROTOCOL = 2  # raise it with every change of a message that the other side would misread
 
 
 class Refused(Exception):
@@ -85,6 +86,24 @@ class Round:
 
     phase: str
     calls: int
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Remember all that steps change, for the turns to come -> Done."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Back to what was kept, `warm` calls that are waited for, then a round of `calls`, back to back -> Turned.
+
+    more: calls beyond those, which no one is told of: so much more work, for trials of what can be found.
+    """
+
+    phase: str
+    warm: int
+    calls: int
+    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -170,6 +189,18 @@ class Timed:
 
 
 @dataclass(frozen=True)
+class Turned:
+    """A turn. seconds: of the round. beside: what the system did meanwhile. waiting_seconds, waited_seconds: processor
+    time that this process took between its last turn and this one, and how long that was; None at its first.
+    """
+
+    seconds: float
+    beside: Beside
+    waiting_seconds: float | None = None
+    waited_seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class MemoryNow:
     """The record's memory section."""
 
@@ -249,8 +280,8 @@ class Error:
 MESSAGES = {
     cls.__name__: cls
     for cls in (
-        *(Build, FirstCall, WarmUp, Singles, Round, Memory, Train, Trace, StateOut, StateIn, Finish, Leave),
-        *(Done, Built, Timed, MemoryNow, Epoch, Trained),
-        *(Greeting, Request, Notice, Result, Error, OptimiserSpec),
+        *(Build, FirstCall, WarmUp, Singles, Round, Keep, Turn, Memory, Train, Trace, StateOut, StateIn, Finish, Leave),
+        *(Done, Built, Timed, Turned, MemoryNow, Epoch, Trained),
+        *(Greeting, Request, Notice, Result, Error, OptimiserSpec, Beside),
     )
 }

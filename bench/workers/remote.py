@@ -184,7 +184,12 @@ class Crew:
 
     def leave(self) -> None:
         """Lets all workers go and waits for their ends. On Ctrl-C they are killed, and it is raised."""
-        for worker in self.workers:
+        self.dismiss(self.workers)
+
+    def dismiss(self, workers: Sequence[Remote]) -> None:
+        """The same of some workers."""
+        leaving = list(workers)
+        for worker in leaving:
             worker.leave()
-        end_all([worker.child for worker in self.workers], LEAVE_SECONDS)
-        self.workers.clear()
+        end_all([worker.child for worker in leaving], LEAVE_SECONDS)
+        self.workers = [worker for worker in self.workers if worker not in leaving]

@@ -7,17 +7,18 @@ runs on batches that lie on the device beforehand and take turns, the same ones 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from bench.framework import Adapter, Handle, Recompiled, Trainer
-from bench.measure import memory, stopwatch
+from bench.measure import counters, memory, stopwatch
 from bench.measure.watch import Watch
 from bench.workers import protocol
 from bench.workers.building import Building, LoadAdapter, Parts
-from bench.workers.protocol import Build, Built, Done, Epoch, MemoryNow, Refused, Timed, Trained
+from bench.workers.protocol import Build, Built, Done, Epoch, MemoryNow, Refused, Timed, Trained, Turned
 from bench.workers.traces import read_state, write_state, write_trace
 from bench.workers.training import hold_limit, train_task
 from settings.progress import VOICE
@@ -36,6 +37,7 @@ class Station:
         self.partial: Callable[[], Any] = _nothing
         self._phases: dict[str, _Phase] = {}
         self._on_device: list[Any] = []
+        self._turned: tuple[float, float] | None = None  # when the last turn ended: the clock's, the process's own time
 
     def serve(self, request: Any, tell: Tell) -> Any:
         """The answer's body. Raises Refused, and whatever may go wrong."""
@@ -68,6 +70,10 @@ class Station:
                 return Timed(self._phases[phase].single_calls(calls, seconds))
             case protocol.Round(phase, calls):
                 return Timed([self._phases[phase].calls_in_a_row(calls)])
+            case protocol.Keep():
+                trainer.keep()
+            case protocol.Turn():
+                return self._turn(request)
             case protocol.Memory():
                 return MemoryNow(self.parts.meter.section())
             case protocol.Train():
@@ -97,6 +103,20 @@ class Station:
         if trains:
             self.parts.meter.mark_steady()
         return seconds
+
+    def _turn(self, request: protocol.Turn) -> Turned:
+        came = time.perf_counter(), time.process_time()
+        last, self._turned = self._turned, None
+        self.parts.trainer.put_back()
+        phase = self._phases[request.phase]
+        phase.warm_up(request.warm)
+        before = counters.counts()
+        seconds = phase.calls_in_a_row(request.calls + request.more)
+        beside = counters.between(before, counters.counts())
+        self._turned = time.perf_counter(), time.process_time()
+        if last is None:
+            return Turned(seconds, beside)
+        return Turned(seconds, beside, waiting_seconds=came[1] - last[1], waited_seconds=came[0] - last[0])
 
     def _calls(self, phase: str) -> stopwatch.Calls:
         """An endless iterator of the phase's calls, over batches in turn. Refused where there is no such form."""

@@ -1,0 +1,111 @@
+"""Do the sides of a comparison compute the same thing? By the run's certificate, or by traces of the sides themselves.
+
+Sides with one request to one code do by construction. Two frameworks with all else equal have a certificate. Any other
+two are traced here, at dropout 0 and with the few sequences of a certificate, and compared within the bounds of the
+coarser of their precisions. What differs is said in the verdict's line; it is no failure, as one may want to know what
+another model costs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.measure import agreement
+from bench.store import certificate, kinds
+from bench.tasks.context import Context
+from bench.tasks.side import Ready
+from bench.workers.protocol import Build, Finish, Trace
+from bench.workers.remote import RunEnded
+from settings.progress import VOICE
+
+SECTION = {"side": kinds.name, "same": kinds.flag, "error": kinds.amount, "bound": kinds.bound, "says": kinds.text}
+BATCH_SIZE, STEPS = 4, 10  # of a trace, as in conf/task/parity.yaml
+COARSER = ("fp64", "fp32", "tf32", "bf16")  # the bounds of the later ones are wider
+
+
+def found(context: Context) -> list[dict[str, Any]]:
+    """An entry for each side but the first: same is true, false, or null where it could not be compared."""
+    first, *others = context.sides
+    result = {one.label: entry for one in others if (entry := _by_construction(first, one)) is not None}
+    left = [one for one in others if one.label not in result]
+    if context.config["certificate"] == "skip":
+        return [*result.values(), *(_entry(one, None, "not checked (certificate=skip)") for one in left)]
+    if any(_is_partner(first, one) for one in left):
+        context.certify()
+    for one in left:
+        if _is_partner(first, one):
+            result[one.label] = _certified(context, one)
+    left = [one for one in left if one.label not in result]
+    return [*result.values(), *_traced(context, first, left)]
+
+
+def _entry(side: Ready, same: bool | None, says: str, error: float | None = None, bound: float | None = None) -> Any:
+    return {"side": side.label, "same": same, "error": error, "bound": bound, "says": says}
+
+
+def _by_construction(first: Ready, one: Ready) -> dict[str, Any] | None:
+    if one.command is not None and one.code is None:
+        return _entry(one, None, "a program of its own, which was not traced")
+    if one.code == first.code and one.build == first.build:
+        return _entry(one, True, "the same settings and code")
+    return None
+
+
+def _is_partner(first: Ready, one: Ready) -> bool:
+    """Whether a certificate of the run's settings is about these two."""
+    own = replace(first.build, framework=one.build.framework, compile=one.build.compile, threads=one.build.threads)
+    return one.code is None and one.build == own and one.build.framework != first.build.framework
+
+
+def _certified(context: Context, one: Ready) -> dict[str, Any]:
+    made = context.record["certificate"]
+    if made is None:
+        return _entry(one, None, "no certificate could be made")
+    says = f"certificate {'passed' if made['passed'] else 'not passed'}"
+    return _entry(one, made["passed"], says, made["error"], made["bound"])
+
+
+def _traced(context: Context, first: Ready, others: Sequence[Ready]) -> Iterator[dict[str, Any]]:
+    if not others:
+        return
+    with tempfile.TemporaryDirectory(prefix="ssm-bench-") as folder:
+        own = Path(folder) / "first.npz"
+        _trace(context, first, own)
+        for number, one in enumerate(others):
+            path = Path(folder) / f"{number}.npz"
+            try:
+                _trace(context, one, path)
+            except RunEnded as error:
+                yield _entry(one, None, f"its trace ended early: {error}")
+            else:
+                yield _compared(first, one, own, path)
+
+
+def _trace(context: Context, side: Ready, path: Path) -> None:
+    build: Build = replace(side.build, batch_size=BATCH_SIZE, model={**side.build.model, "dropout": 0.0})
+    worker = context.start(build, command=side.command)
+    with VOICE.during(f"tracing what {side.label} computes"):
+        context.begin(worker)
+        worker.ask(Trace(str(path), STEPS))
+        worker.ask(Finish())
+    context.dismiss([worker])
+
+
+def _compared(first: Ready, one: Ready, own: Path, path: Path) -> dict[str, Any]:
+    precision = max(first.build.precision, one.build.precision, key=COARSER.index)
+    try:
+        errors = agreement.compare(own, path, precision)
+    except ValueError:
+        return _entry(one, False, "another network: its parameters or outputs have other names or shapes")
+    worst = max(errors.values(), key=lambda entry: entry["error"] / entry["bound"])
+    same = agreement.passed(errors)
+    says = "traces agree" if same else certificate.differences({"errors": errors})
+    return _entry(one, same, says, _finite(worst["error"]), worst["bound"])
+
+
+def _finite(error: float) -> float | None:
+    return error if error < float("inf") else None
