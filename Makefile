@@ -27,8 +27,9 @@ $(READY): pyproject.toml constraints.txt
 test: $(READY) ## run the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-demo: $(READY) ## 3 models x 2 frameworks, timed and trained on the embedded digits; prints the comparison table
-	$(BIN)/python run.py -m experiment=demo model=s4,dss,s5 framework=torch,jax dataset=digits task=time,train results_dir=results/demo
+demo: $(READY) ## 3 models, torch against jax, compared and trained on the embedded digits; prints the tables
+	$(BIN)/python run.py -m experiment=demo model=s4,dss,s5 task=compare task.processes=1 task.budget_seconds=60 results_dir=results/demo
+	$(BIN)/python run.py -m experiment=demo model=s4,dss,s5 framework=torch,jax task=train results_dir=results/demo
 	$(BIN)/python -m bench.table results/demo
 
 lint: $(READY) ## ruff and mypy

@@ -41,44 +41,20 @@ def main(words: Sequence[str] | None = None) -> int:
     if {"--help", "-h"} & set(words):
         print(wrapped(str(__doc__), ""))
         return 0
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+    from bench.runs.composing import composed
 
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in words
     own = [word for word in words if word.startswith("out=")]
     others = [word for word in words if word not in own]
     try:
         with VOICE.beating(), VOICE.during("preparing the data"):
-            show(composed(others), Path(own[-1].removeprefix("out=")) if own else None)
-    except (HydraException, OmegaConfBaseException, ValueError, MemoryError) as error:
-        from bench.runs.refusals import explain
-
+            show(composed(others, "bench.show"), Path(own[-1].removeprefix("out=")) if own else None)
+    except (ValueError, MemoryError) as error:
         if tracebacks:
             traceback.print_exc()
-        composing = isinstance(error, HydraException | OmegaConfBaseException)
-        print(wrapped(explain(error, CONF, others) if composing else str(error)), file=sys.stderr)
+        print(wrapped(str(error)), file=sys.stderr)
         return 2
     return 0
-
-
-def composed(words: Sequence[str]) -> dict[str, Any]:
-    """The configuration of `python run.py <words>`, resolved. Raises Hydra's and OmegaConf's refusals."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
-    from bench.runs.command import as_refusal
-
-    if options := [word for word in words if word.startswith("-")]:
-        raise ValueError(f"{options[0]}: bench.show has no such option; it takes group=choice and setting=value")
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        try:
-            config = OmegaConf.to_container(compose("config", overrides=list(words)), resolve=True)
-        except (ValueError, LookupError, AttributeError, TypeError, AssertionError) as error:  # of Hydra, on odd words
-            raise as_refusal(error) from error
-    assert isinstance(config, dict)
-    return {str(name): value for name, value in config.items()}
 
 
 def show(config: Mapping[str, Any], out: Path | None) -> None:

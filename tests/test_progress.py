@@ -313,7 +313,8 @@ def test_a_run_in_a_log_says_what_it_will_do_and_in_its_title(tmp_path, capfd, m
     "words, plan_of",
     [
         (["task=train"], "40 epochs x 40 steps"),
-        (["task=time"], "rounds of each of train_step"),
+        (["task=time"], "rounds of each of train_step, forward, recurrent_step in 3 processes"),
+        (["task=compare"], "waves of 2 processes a side in about 300 s"),
         (["task=parity"], "10 steps, compared with the other framework's"),
     ],
 )

@@ -73,7 +73,7 @@ def run(context: Context) -> None:
     worker.ask(Finish())
 
 
-MEASURES = (Measure("drift", "a second round", at("own.drift.ratio"), "% of the first", 100, compared=False),)
+MEASURES = (Measure("drift", "a second round", at("own.drift.ratio"), "% of the first", 100),)
 SECTIONS = {"drift": {"ratio": kinds.amount, "seconds": kinds.list_of(kinds.amount)}}
 TASK = Task(Settings, run, MEASURES, sections=SECTIONS)
 '''

@@ -30,7 +30,7 @@ from bench.store.schema import OWN, validate_own
 from bench.tasks import registry
 from bench.tasks.context import Context
 from bench.workers.environment import environment
-from bench.workers.observations import completed
+from bench.workers.observations import Observations, completed
 from bench.workers.protocol import Build
 from bench.workers.remote import Crew, Remote, RunEnded
 from settings.progress import VOICE
@@ -69,7 +69,8 @@ class Run:
         self.task = registry.find(config["task"]["name"])
         self.crew = Crew()
         self.trees = ExitStack()  # other commits' files, for the sides that run them
-        self.recorded: Remote | None = None  # the worker whose measurements are the record's
+        self.recorded: Remote | None = None  # the worker whose measurements are the record's, now
+        self.earlier: list[Observations] = []  # of those before it
         self.started = self.planned = False
 
     def record_of_all(self) -> dict[str, Any]:
@@ -81,7 +82,7 @@ class Run:
                 status, message = self._interrupted()
             with held_back():
                 if self.recorded is not None:
-                    self.record = completed(self.record, self.recorded.seen)
+                    self.record = completed(self.record, self.recorded.seen, self.earlier)
                 status, message = self._owned(status, message)
                 set_status(self.record, status, message)
                 path = write_record(self.record, self.folder)
@@ -216,6 +217,8 @@ class Run:
             command or self.command, variables, build.framework, on_notice, cores=self.held.cores, files=self.held.files
         )
         if recorded:
+            if self.recorded is not None:
+                self.earlier.append(self.recorded.seen)
             self.recorded = worker
         worker.send(build)
         return worker

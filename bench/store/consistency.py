@@ -24,6 +24,7 @@ def of_record(record: Mapping[str, Any]) -> list[str]:
         *_ending(record),
         *_copies(record),
         *(problem for path, spread in _spreads(record["timing"] or {}) for problem in _spread(path, spread)),
+        *_processes(record["timing"] or {}),
         *_memory(record["memory"] or {}),
         *_curve(record["curve"] or {}),
         *_state(record["code"] or {}),
@@ -114,6 +115,14 @@ def _spread(path: str, spread: Mapping[str, Any]) -> Iterator[str]:
     for name in ("median", "iqr"):
         if spread[name] is None or not _is_close(spread[name], found[name], max(samples)):
             yield f"{path}.{name}: {spread[name]}, but that of the samples is {found[name]}"
+
+
+def _processes(timing: Mapping[str, Any]) -> Iterator[str]:
+    """A step's samples are those of its processes, one after the other."""
+    for name, section in timing.items():
+        own = section.get("by_process") if isinstance(section, Mapping) else None
+        if own is not None and list(itertools.chain.from_iterable(own)) != list(section["samples"] or []):
+            yield f"timing.{name}.by_process: its samples are not those of samples"
 
 
 def _memory(memory: Mapping[str, Any]) -> Iterator[str]:

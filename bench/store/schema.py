@@ -35,7 +35,12 @@ _COMMIT = kinds.digits_of_hash(40, 64)  # git's two kinds
 _VERSIONS = kinds.mapping_of(kinds.name, kinds.name, nulls=True)
 _PRECISION = kinds.one_of(*PRECISIONS)
 _SPREAD: Section = {"median": kinds.amount, "iqr": kinds.amount, "samples": kinds.list_of(kinds.amount)}
-_STEP: Section = {**_SPREAD, "single": _SPREAD, "steps_per_round": kinds.count}
+_STEP: Section = {
+    **_SPREAD,
+    "by_process": kinds.list_of(kinds.list_of(kinds.amount)),
+    "single": _SPREAD,
+    "steps_per_round": kinds.count,
+}
 _EPOCH: Section = {
     "epoch": kinds.count,
     "step": kinds.count,
@@ -159,8 +164,8 @@ CERTIFICATE_ALWAYS = ("schema", "id", "created", "passed", "precision", "model",
 def upgraded(document: Any) -> Any:
     """A document of schema 1 as one of schema 2, which says of a record which algorithm ran; others as they are.
 
-    A data section from before it said whose split it is gets nulls in those places; a record from before it said what
-    the shell had set, null as its environment.
+    A data section from before it said whose split it is gets nulls in those places, a step's section from before it had
+    its samples by process, and a record from before it said what the shell had set.
     """
     if not isinstance(document, Mapping):
         return document
@@ -170,7 +175,16 @@ def upgraded(document: Any) -> Any:
         document = {"environment": None, **document}
     if isinstance(data := document.get("data"), Mapping):
         document = {**document, "data": {**dict.fromkeys(("protocol", "selects_on_test", "generated")), **data}}
+    if isinstance(timing := document.get("timing"), Mapping):
+        document = {**document, "timing": {name: _by_process(value) for name, value in timing.items()}}
     return document
+
+
+def _by_process(section: Any) -> Any:
+    """A step's section from before it said which process its samples are of: null there, one process it was."""
+    if isinstance(section, Mapping) and "steps_per_round" in section:
+        return {"by_process": None, **section}
+    return section
 
 
 def validate(record: Any) -> list[str]:

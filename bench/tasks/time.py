@@ -1,6 +1,7 @@
 """task=time: seconds of the train step, of the inference forward and of the one-step recurrent form.
 
-Measured: the first call on its own (compilation is in it); single calls, each waited for (the spread); rounds of calls
+One process after the other, each with a share of the budget, since processes of one configuration differ. Measured: the
+first call on its own (compilation is in it); single calls, each waited for (the spread); rounds of calls
 back to back with one wait at the end (the headline: seconds a call). This is the plan: how many of them, and when to
 stop, so that all phases together keep to a budget of seconds. The clock is in the worker (bench/measure/stopwatch.py),
 and nothing is said between the two while it runs. Not measured: loading and moving data, accuracy.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from bench.store.schema import PHASES
@@ -37,13 +38,14 @@ class Settings(Common):
     steps: int  # back to back in a round
     rounds: int
     single_steps: int
+    processes: int  # one after the other
     budget_seconds: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
         choices("task.phases", self.phases, PHASES, "phase")
         check_whole("task.warmup", self.warmup, least=0)
-        for name in ("steps", "rounds", "single_steps"):
+        for name in ("steps", "rounds", "single_steps", "processes"):
             check_whole(f"task.{name}", getattr(self, name))
         check_number("task.budget_seconds", self.budget_seconds, low=0.0, open_low=True)
 
@@ -55,13 +57,23 @@ class Asked(Protocol):
 
 
 def run(context: Context) -> None:
-    """Times each phase in one worker."""
-    worker = context.start(context.build, recorded=True)
-    context.begin(worker)
+    """Times each phase in one worker, and then in the next; a phase that the model has no form of is noted once."""
     settings: Settings = context.settings
-    with Counter(len(settings.phases) * settings.rounds, "round") as bar:
-        measure(worker, settings, context.note, bar)
-    worker.ask(Finish())
+    share = replace(settings, budget_seconds=settings.budget_seconds / settings.processes)
+    told: set[str] = set()
+
+    def note(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            context.note(text)
+
+    with Counter(settings.processes * len(settings.phases) * settings.rounds, "round") as bar:
+        for _ in range(settings.processes):
+            worker = context.start(context.build, recorded=True)
+            context.begin(worker)
+            measure(worker, share, note, bar)
+            worker.ask(Finish())
+            context.dismiss([worker])
 
 
 def measure(worker: Asked, settings: Settings, note: Callable[[str], None], bar: Counter) -> None:
@@ -129,7 +141,8 @@ def _phase(
 
 def _work(settings: Settings, sequences: int) -> str:
     phases = ", ".join(settings.phases)
-    return f"{settings.rounds} rounds of each of {phases} in about {settings.budget_seconds:g} s"
+    processes = f"{settings.processes} process{'es' * (settings.processes != 1)}"
+    return f"{settings.rounds} rounds of each of {phases} in {processes}, in about {settings.budget_seconds:g} s"
 
 
 ESTIMATE = "Compiler's estimate: what JAX says that the arrays of a train step take."
@@ -148,5 +161,5 @@ MEASURES = (
         form=".4g",
     ),
 )
-LOOKING = frozenset({"budget_seconds", "phases", "rounds", "single_steps", "steps", "warmup"})
+LOOKING = frozenset({"budget_seconds", "phases", "processes", "rounds", "single_steps", "steps", "warmup"})
 TASK = Task(Settings, run, MEASURES, certified=True, exclusive=True, looking=LOOKING, work=_work)

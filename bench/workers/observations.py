@@ -6,7 +6,9 @@ gone. Adding is all that changes here: sections() is a pure function of what was
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,30 +76,38 @@ class Observations:
                 self.trained.curve["epochs"].append(body.entry)
 
 
-def sections(seen: Observations) -> dict[str, Any]:
-    """The record's sections that `seen` has something for."""
+def sections(seen: Observations, earlier: Sequence[Observations] = ()) -> dict[str, Any]:
+    """The record's sections that `seen` has something for. earlier: processes of the same run, timed before it: their
+    samples come first, and the peak of memory is that of the process in the middle.
+    """
     found: dict[str, Any] = {}
-    if seen.built is not None:
-        found |= {"ledger": dict(seen.built.ledger)}
-        found |= {
-            name: value for name in ("algorithm", "parameters") if (value := getattr(seen.built, name)) is not None
-        }
-    if seen.timing:
-        found |= {"timing": _timing(seen), "throughput": _throughput(seen)}
-        found["operations"] = None if seen.built is None else seen.built.operations
+    processes = [*earlier, seen]
+    built = _built(processes)
+    if built is not None:
+        found |= {"ledger": dict(built.ledger)}
+        found |= {name: value for name in ("algorithm", "parameters") if (value := getattr(built, name)) is not None}
+    if any(one.timing for one in processes):
+        found |= {"timing": _timing(processes), "throughput": _throughput(processes)}
+        found["operations"] = None if built is None else built.operations
     if seen.trained is not None:
         trained = seen.trained
         found |= {name: getattr(trained, name) for name in ("curve", "accuracy", "loss", "ledger")}
         found["timing"] = {**_empty_timing(), "first_call_seconds": trained.first_calls}
-    if seen.memory is not None:
-        found["memory"] = seen.memory
+    memories = [one.memory for one in processes if one.memory is not None]
+    if memories:
+        found["memory"] = sorted(memories, key=lambda one: one["peak_bytes"])[(len(memories) - 1) // 2]
     return found
 
 
-def completed(record: Mapping[str, Any], seen: Observations) -> dict[str, Any]:
+def _built(processes: Sequence[Observations]) -> Built | None:
+    """What the first process found while it was built."""
+    return next((one.built for one in processes if one.built is not None), None)
+
+
+def completed(record: Mapping[str, Any], seen: Observations, earlier: Sequence[Observations] = ()) -> dict[str, Any]:
     """`record` with what was measured laid into it; the record itself stays as it is."""
-    result = {**record, **sections(seen)}
-    built = seen.built or Built()
+    result = {**record, **sections(seen, earlier)}
+    built = _built([*earlier, seen]) or Built()
     if built.device is not None:
         result["device"] = built.device
     if built.gpu is not None:
@@ -115,31 +125,43 @@ def seconds_per_step(seen: Observations, phase: str) -> list[float]:
     return [seconds / calls for calls, seconds in seen.rounds.get(phase, [])]
 
 
-def _timing(seen: Observations) -> dict[str, Any]:
-    timing = {**_empty_timing(), "first_call_seconds": seen.first_calls}
-    for phase, rounds in seen.rounds.items():
+def _timing(processes: Sequence[Observations]) -> dict[str, Any]:
+    firsts = [one.first_calls for one in processes]
+    names = dict.fromkeys(itertools.chain.from_iterable(firsts))
+    timing = {
+        **_empty_timing(),
+        "first_call_seconds": {name: statistics.median(one[name] for one in firsts if name in one) for name in names},
+    }
+    for phase in dict.fromkeys(itertools.chain.from_iterable(one.rounds for one in processes)):
+        by_process = [found for one in processes if (found := seconds_per_step(one, phase))]
+        singles = list(itertools.chain.from_iterable(one.singles.get(phase, []) for one in processes))
         timing[f"{phase}_seconds"] = {
-            **summary(seconds_per_step(seen, phase)),
-            "single": summary(seen.singles[phase]) if phase in seen.singles else None,
-            "steps_per_round": rounds[-1][0],
+            **summary(list(itertools.chain.from_iterable(by_process))),
+            "by_process": by_process,
+            "single": summary(singles) if singles else None,
+            "steps_per_round": next(one.rounds[phase][-1][0] for one in processes if phase in one.rounds),
         }
-    done = [phase for phase in seen.first_calls if phase in seen.rounds]
+    done = [phase for phase in names if timing.get(f"{phase}_seconds") is not None]
     if done:
         phase = TRAIN_STEP if TRAIN_STEP in done else done[0]
         # What the first call took beyond a usual one: tracing, compiling and first allocations.
         usual = timing[f"{phase}_seconds"]["median"]
-        timing["compile_seconds"] = summary([max(0.0, seen.first_calls[phase] - usual)])
+        compiling = [max(0.0, one[phase] - usual) for one in firsts if phase in one]
+        timing["compile_seconds"] = summary(compiling)
     return timing
 
 
-def _throughput(seen: Observations) -> dict[str, float] | None:
-    if TRAIN_STEP not in seen.ended:
+def _throughput(processes: Sequence[Observations]) -> dict[str, float] | None:
+    ended = [one for one in processes if TRAIN_STEP in one.ended]
+    if not ended:
         return None
-    assert seen.built is not None
-    per_second = seen.built.batch_size / summary(seconds_per_step(seen, TRAIN_STEP))["median"]
+    built = ended[0].built
+    assert built is not None
+    samples = list(itertools.chain.from_iterable(seconds_per_step(one, TRAIN_STEP) for one in ended))
+    per_second = built.batch_size / summary(samples)["median"]
     return {
         "samples_per_second": per_second,
-        "tokens_per_second": per_second * seen.built.documents * seen.built.length,
+        "tokens_per_second": per_second * built.documents * built.length,
     }
 
 
