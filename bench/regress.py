@@ -35,7 +35,9 @@ DONE, SLOWER, NOT_RUN, UNTOLD = 0, 1, 2, 3  # exit statuses
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; the exit status as the text above says."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.regress", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench.regress",
+        description=wrapped(str(__doc__), ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("base", help="a commit; or a folder of records")
     parser.add_argument("folder", nargs="?", help="a second folder of records")

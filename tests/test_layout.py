@@ -91,7 +91,7 @@ def test_a_table_of_several_measures_is_one_where_it_fits_and_else_one_of_each()
     assert text.count("| measure ") == 1
     assert "All rows: dataset digits; Chip, 2 threads; fp32; batch 16; length 64." in text
     made = [
-        record(name, cpu="A chip with quite a long name, longer" + "x" * n, n=n)
+        record(name, cpu="A chip with quite a long name, longer than most" + "x" * n, n=n)
         for name in ("torch", "jax")
         for n in (1, 2)
     ]

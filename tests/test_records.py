@@ -53,7 +53,7 @@ def full_record() -> dict:
         device="cpu",
         threads=2,
     )
-    step = {**SPREAD, "single": SPREAD, "steps_per_round": 20}
+    step = {**SPREAD, "by_process": [[1.5], [2.0, 2.5]], "single": SPREAD, "steps_per_round": 20}
     record["parameters"] = {"count": 10, "bytes": 40}
     record["timing"] = {
         "train_step_seconds": step,

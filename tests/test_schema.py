@@ -27,6 +27,7 @@ KINDS: dict[str, tuple[list[Any], list[Any]]] = {
     "amount": ([0, 0.0, 0.5, 3], [-1, -1e-9, "64", True, HUGE]),
     "bound": ([1e-9, 1], [0, -1e-4, "1e-4", True, HUGE]),
     "share": ([0, 1, 0.5], [2.5, 1.0000001, -0.1, 98, "0.5", True]),
+    "processes": ([[[0.5], [1.0]], []], [[0.5], [[-1.0]], [["1"]], 3]),
     "loss": ([0, 2.3, -1e-9], [-0.1, "2.3", False, HUGE]),
     "whole": ([0, 64], [-1, 64.0, 1.5, "64", True, HUGE]),
     "count": ([1, 64], [0, -1, 64.0, "64", True, HUGE]),
@@ -82,6 +83,7 @@ def kind_of(path: str) -> str:
         return {"memory": "whole", "machine": "count", "operations": "amount"}[path.partition(".")[0]]
     groups = {
         "amount": ("median", "iqr", "seconds", *(f"{part}_seconds" for part in ("import", "build", "compile", "data"))),
+        "processes": ("by_process",),
         "count": ("cores", "logical_cores", "usable_cores", "steps_per_round"),
         "flag": ("dirty", "selects_on_test", "generated", "passed"),
         "name": ("task", "model", "algorithm", "framework", "dataset"),

@@ -13,11 +13,12 @@ import test_adapters
 from commands import status_of, tiny_run
 from local_worker import LocalWorker
 from numpy_framework import Clock, NumpyTrainer, SlowTrainer, small_data
+from test_records import full_record
 
 from bench.framework import Diverged, OptimiserSpec, Recompiled
 from bench.measure import stopwatch
 from bench.store.records import read_records
-from bench.store.schema import PHASES
+from bench.store.schema import PHASES, validate
 from bench.tasks import registry
 from bench.tasks import time as plan
 from bench.tasks.time import Settings
@@ -26,7 +27,7 @@ from settings.progress import Counter
 
 SETTINGS = {
     "batch_size": 16, "length": None, "phases": ["train_step", "forward", "recurrent_step"],
-    "warmup": 2, "steps": 5, "rounds": 3, "single_steps": 4, "budget_seconds": 30,
+    "processes": 1, "warmup": 2, "steps": 5, "rounds": 3, "single_steps": 4, "budget_seconds": 30,
 }  # fmt: skip
 
 
@@ -347,3 +348,37 @@ def test_both_frameworks_tell_a_network_that_is_nan(framework, precision, phases
         trainer.restore(state)
         with pytest.raises(Diverged, match=f"{phase}: (loss is nan|logits are not finite) at step 1:"):
             planned(LocalWorker(trainer, data), **short, phases=[phase])
+
+
+def test_the_samples_of_each_process_are_kept_apart(tmp_path):
+    folder = tmp_path / "results"
+    words = [
+        "task=time",
+        "~task.steps",
+        "+task.steps=2",
+        "task.rounds=3",
+        "task.processes=2",
+        "task.phases=[train_step]",
+    ]
+    assert status_of(tiny_run(folder, *words)) == "ok"
+    (found,), _ = read_records(folder)
+    step = found["timing"]["train_step_seconds"]
+    assert [len(own) for own in step["by_process"]] == [3, 3]
+    assert step["samples"] == [*step["by_process"][0], *step["by_process"][1]]
+    assert len(found["timing"]["compile_seconds"]["samples"]) == 2
+    assert found["throughput"]["samples_per_second"] > 0
+
+
+def test_processes_share_the_budget(tmp_path):
+    folder = tmp_path / "results"
+    words = ["task=time", "~task.steps", "+task.steps=1", "task.processes=2", "task.budget_seconds=0.001"]
+    assert status_of(tiny_run(folder, *words)) == "ok"
+    (found,), _ = read_records(folder)
+    assert [len(own) for own in found["timing"]["train_step_seconds"]["by_process"]] == [2, 2]
+    assert len([note for note in found["notes"] if "recurrent_step is not measured" in note]) == 1
+
+
+def test_samples_that_are_not_those_of_the_processes_are_refused(tmp_path):
+    found = full_record()
+    found["timing"]["train_step_seconds"]["by_process"] = [[1.5], [2.5]]
+    assert any("by_process" in problem for problem in validate(found))
