@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 
 import pytest
 from commands import ROOT, composed, described
@@ -18,7 +19,7 @@ from datasets import registry
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
-COMMANDS = [line.split("#")[0].split()[2:] for line in TEXT.splitlines() if line.startswith("python run.py")]
+COMMANDS = [shlex.split(line.split("#")[0])[2:] for line in TEXT.splitlines() if line.startswith("python run.py")]
 # "- `model=` `s4` `dss`. `model.d_model`, ...": a group, its choices, its settings
 GROUPS = re.findall(r"^- `(\w+)=` (.*?)\.\s+(.*?)(?=\n- |\n\n)", TEXT, re.MULTILINE | re.DOTALL)
 REFERENCE = ROOT / "results" / "reference"

@@ -18,7 +18,7 @@ from test_records import full_record
 from bench.framework import Diverged, OptimiserSpec, Recompiled
 from bench.measure import stopwatch
 from bench.store.records import read_records
-from bench.store.schema import PHASES, validate
+from bench.store.schema import PHASES, RECORD, filled, validate
 from bench.tasks import registry
 from bench.tasks import time as plan
 from bench.tasks.time import Settings
@@ -379,6 +379,7 @@ def test_processes_share_the_budget(tmp_path):
 
 
 def test_samples_that_are_not_those_of_the_processes_are_refused(tmp_path):
-    found = full_record()
+    found = filled(full_record(), RECORD)
+    assert validate(found) == []
     found["timing"]["train_step_seconds"]["by_process"] = [[1.5], [2.5]]
     assert any("by_process" in problem for problem in validate(found))
