@@ -316,3 +316,39 @@ def test_compiled_torch_computes_what_eager_does_and_counts_its_graphs():
     np.testing.assert_allclose(steps[0], steps[1], rtol=1e-4, atol=1e-5)
     for name, value in traces[0].items():
         np.testing.assert_allclose(traces[1][name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("before", [0, 2])
+def test_what_was_kept_is_put_back_with_moments_and_dropout(framework, before):
+    """The same steps again, bit for bit, as often as asked; also from before the first step, without any moments."""
+    trainer = build(framework, model_spec("s5", dropout=0.3, norm="batch"), precision="fp32")
+    batches = [trainer.put(*data(step)) for step in range(3)]
+    for batch in batches[:before]:
+        trainer.train_step(batch, 1.0)
+    kept = trainer.state()
+    trainer.keep()
+    runs = []
+    for _ in range(3):
+        losses = trainer.read_all([trainer.train_step(batch, 1.0) for batch in batches])
+        runs.append((losses, trainer.state()))
+        trainer.put_back()
+        assert all(np.array_equal(kept[name], value) for name, value in trainer.state().items())
+    for losses, state in runs[1:]:
+        assert losses == runs[0][0]
+        assert all(np.array_equal(runs[0][1][name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_recurrence_that_was_kept_is_put_back(framework, name):
+    trainer = build(framework, model_spec(name))
+    steps = [trainer.put_step(data(step)[0][:, 0]) for step in range(3)]
+    trainer.start_recurrence(BATCH)
+    trainer.recurrent_step(steps[0])
+    trainer.keep()
+    first = [trainer.read_logits(trainer.recurrent_step(step)) for step in steps]
+    trainer.put_back()
+    again = [trainer.read_logits(trainer.recurrent_step(step)) for step in steps]
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first[0], first[1])

@@ -183,7 +183,7 @@ def test_ctrl_c_leaves_the_verdict_of_what_there_is(tmp_path, monkeypatch):
     assert found["status"] == "interrupted"
     assert len(found["own"]["waves"]) == 2
     assert found["own"]["verdicts"][0]["waves"] == 2
-    assert registry.sentence(found).startswith("again ")
+    assert registry.sentence(found).splitlines()[-1].startswith("again ")
 
 
 def verdict(word, **changes):
@@ -192,6 +192,17 @@ def verdict(word, **changes):
 
 
 TAKES = "its train step takes 0.500 of the time, 95 % interval 0.450 to 0.550, 6 waves"
+
+
+def test_first_calls_and_memory_stand_in_a_line_above_it(record):
+    first, second, *told = registry.sentence(record).splitlines()
+    assert first.startswith("again against as given: first call ")
+    assert "; peak memory " in second
+    assert len(told) == 2
+    more = verdict("slower", measure="peak", ratio=2.0)
+    assert (
+        compare.beside([more], "jax", "torch", "train_step") == "jax against torch: peak memory 2 (0.45 to 0.55), more"
+    )
 
 
 @pytest.mark.parametrize(

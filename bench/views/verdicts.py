@@ -19,6 +19,7 @@ import pandas as pd
 from bench.framework import FRAMEWORKS
 from bench.measure.waves import CONFIDENCE, EQUAL, FASTER, SLOWER, UNKNOWN
 from bench.store.files import RecordError
+from bench.tasks.compare import LESS
 from bench.tasks.task import Record
 from bench.views.cells import cell_key, differing_settings, identity
 from bench.views.layout import LEFT_OUT, Layout, filled, laid_out
@@ -27,7 +28,6 @@ from settings.progress import WIDTH
 TASK = "compare"
 OPPOSITE = {FASTER: SLOWER, SLOWER: FASTER, EQUAL: EQUAL, UNKNOWN: UNKNOWN}
 KINDS = {"compile": ("first call", "s", 1.0), "peak": ("peak memory", "MB", 1e-6)}  # beside the phases, in ms
-LESS = {FASTER: "less", SLOWER: "more"}  # the words of a measure that is no time
 SAMENESS = "†: the sides compute different things, or it is not known whether they do: see the record."
 LAYOUT = Layout(
     rows=("measure", "side", "against", "dataset", "hardware", "precision", "batch", "length", "settings", "model"),
