@@ -51,12 +51,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(side_by_side(*(read_records(folder)[0] for folder in (options.base, options.folder))), end="")
             return DONE
         limits = [parsed(text) for text in options.fail_if or ["slower=5%"]]
+        _must_be_a_commit(options.base)
         own = [f"task.budget_seconds={options.budget}", f"results_dir='{options.results}'"]
         statuses = [_cell(options.base, [*shlex.split(cell), *own], limits) for cell in options.cell or CELLS]
     except ValueError as error:
         print(wrapped(str(error)), file=sys.stderr)
         return NOT_RUN
     return next((status for status in (SLOWER, NOT_RUN, UNTOLD) if status in statuses), DONE)
+
+
+def _must_be_a_commit(base: str) -> None:
+    from bench.runs.trees import commit_of
+
+    commit_of(Path(__file__).resolve().parents[1], base, "BASE")
 
 
 def _cell(base: str, words: Sequence[str], limits: Sequence[Limit]) -> int:

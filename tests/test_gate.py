@@ -53,7 +53,8 @@ def test_what_is_no_limit_is_refused(text, capsys):
 def test_a_commit_that_is_not_there_is_refused(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert regress.main(["no-such-commit", "--cell", " ".join(TINY)]) == 2
-    assert "is no commit of this clone" in joined(capsys.readouterr().out)
+    assert "is no commit of this clone" in joined(capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []  # asked once, before the first cell
 
 
 def test_two_folders_stand_side_by_side_without_a_word(tmp_path, capsys):
