@@ -18,6 +18,7 @@ import itertools
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from bench.framework import FRAMEWORKS
 from bench.store.records import read_records
