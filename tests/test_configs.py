@@ -43,7 +43,7 @@ def test_every_task_takes_every_data_set(dataset, task, no_files):
     assert checked.problem == checked.description.problem
 
 
-@pytest.mark.parametrize("task", ["train", "time", "parity"])
+@pytest.mark.parametrize("task", ["train", "time", "compare", "parity"])
 def test_the_demo_serves_every_task(task, no_files):
     config = composed("experiment=demo", f"task={task}", *no_files)
     assert config["task"]["name"] == task
@@ -63,6 +63,14 @@ def test_the_peer_experiments_are_the_published_cases():
         "time_784_batch128": (128, 784, 128, 4, 64),
         "time_16384": (4, 16384, 64, 1, 64),
     }
+
+
+@pytest.mark.parametrize("case", ["784", "784_batch128", "16384"])
+def test_a_case_is_compared_at_the_size_that_it_is_timed_at(case):
+    timed, compared = (composed(f"experiment={task}_{case}") for task in ("time", "compare"))
+    assert timed["model"] == compared["model"]
+    for name in ("batch_size", "length"):
+        assert timed["task"][name] == compared["task"][name]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
