@@ -24,7 +24,7 @@ def tree(tmp_path_factory):
 def commands(tree):
     """Trained in both frameworks, timed in one, and compared."""
     frameworks = ["-m", "framework=torch,jax", "task=train", "certificate=skip", "task.epochs=12"]
-    timed = ["task=time", "certificate=skip", "task.steps=3"]
+    timed = ["task=time", "certificate=skip", "task.steps=3", "task.processes=1"]
     return [ran(tree, "run.py", *RUN, *words) for words in (frameworks, timed, ["task=parity", "task.batch_size=8"])]
 
 
