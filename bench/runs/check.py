@@ -31,6 +31,7 @@ from datasets import registry
 from datasets.data import Description
 from settings.errors import SettingError
 from settings.problem import Problem
+from settings.reasons import said
 from settings.rules import check_choice, check_flag, check_seed, check_whole
 from ssm.network import NetworkOptions, least_bytes
 
@@ -70,7 +71,7 @@ def _of_side(side: Composed) -> Checked:
     try:
         return _checked(side.config)
     except ValueError as error:
-        raise ValueError(f"side {side.label!r}: {error}") from error
+        raise ValueError(f"side {side.label!r}: {said(error)}") from error
 
 
 def _checked(config: Mapping[str, Any]) -> Checked:

@@ -222,7 +222,7 @@ class Comparison:
         except Refused as error:
             raise RunEnded("failed", f"{ready.label}: {phase} cannot be compared: {said(error)}") from error
         except RunEnded as error:
-            raise RunEnded(error.status, f"{ready.label}: {error}", error.trace) from error
+            raise RunEnded(error.status, f"{ready.label}: {said(error)}", error.trace) from error
         return Process(side, worker, started, first, memory, usual)
 
     def _has_room(self, alive: Sequence[Process]) -> bool:
@@ -265,7 +265,7 @@ class Comparison:
         try:
             return process.worker.ask(request)
         except RunEnded as error:
-            raise RunEnded(error.status, f"{self.sides[process.side].label}: {error}", error.trace) from error
+            raise RunEnded(error.status, f"{self.sides[process.side].label}: {said(error)}", error.trace) from error
 
     # What it says.
 

@@ -21,6 +21,7 @@ from bench.tasks.side import Ready
 from bench.workers.protocol import Build, Finish, Trace
 from bench.workers.remote import RunEnded
 from settings.progress import VOICE
+from settings.reasons import said
 
 SECTION = {"side": kinds.name, "same": kinds.flag, "error": kinds.amount, "bound": kinds.bound, "says": kinds.text}
 BATCH_SIZE, STEPS = 4, 10  # of a trace, as in conf/task/parity.yaml
@@ -80,7 +81,7 @@ def _traced(context: Context, first: Ready, others: Sequence[Ready]) -> Iterator
             try:
                 _trace(context, one, path)
             except RunEnded as error:
-                yield _entry(one, None, f"its trace ended early: {error}")
+                yield _entry(one, None, f"its trace ended early: {said(error)}")
             else:
                 yield _compared(first, one, own, path)
 
