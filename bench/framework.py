@@ -89,6 +89,20 @@ class OptimiserSpec:
             raise ValueError(f"task.clip_norm={self.clip_norm}: must be a number > 0, or null for no clipping")
 
 
+def check_snapshot(own: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) -> None:
+    """ValueError where a snapshot is not of a network like this one. own: a snapshot of it. What is random may lack."""
+    kept, found = ({name for name in one if not name.startswith("random.")} for one in (own, given))
+    differing = [f"{name} is on one side only" for name in sorted(kept ^ found)]
+    differing += [
+        f"{name} has shape {given[name].shape} there and {own[name].shape} here"
+        for name in sorted(kept & found)
+        if given[name].shape != own[name].shape
+    ]
+    if differing:
+        more = f", and {len(differing) - 5} more" if len(differing) > 5 else ""
+        raise ValueError(f"checkpoint: does not fit this network: {'; '.join(differing[:5])}{more}")
+
+
 class Trainer(Protocol):
     """A model, its optimiser and their state on one device. Steps are queued, not waited for."""
 
@@ -158,6 +172,17 @@ class Trainer(Protocol):
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Puts back what state() gave. The optimiser's moments stay as they are."""
+        ...
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Copies of all that a training goes on from, in one format for every framework: parameter.<name>,
+        statistic.<name>, first.<name> and second.<name> (AdamW's moments), count (of steps, int64 ()), and what only
+        this framework reads: random.<framework>.
+        """
+        ...
+
+    def resume(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        """Goes on from a snapshot, of this framework or another. ValueError that says which names or shapes differ."""
         ...
 
     def keep(self) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from bench.framework import ModelSpec, OptimiserSpec
+from bench.framework import ModelSpec, OptimiserSpec, check_snapshot
 from models_jax import functional
 from models_jax.network import SequenceModel
 from settings.errors import SettingError
@@ -221,6 +221,32 @@ class Trainer:
         put = {name: jax.device_put(jnp.array(value), self.device) for name, value in state.items()}
         self.parameters = {name: put[name] for name in self.parameters}
         self.statistics = {name: put[name] for name in self.statistics}
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        found = {f"parameter.{name}": value for name, value in self.parameters.items()}
+        found |= {f"statistic.{name}": value for name, value in self.statistics.items()}
+        for kind in ("first", "second"):
+            found |= {f"{kind}.{name}": value for name, value in self.moments[kind].items()}
+        # Copies: the next step donates these buffers. Dropout's key is the seed's, and the count says which step's.
+        arrays = {name: np.array(value) for name, value in found.items()}
+        return arrays | {"count": np.asarray(self.moments["count"], np.int64)}
+
+    def resume(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        own = self.snapshot()
+        check_snapshot(own, snapshot)
+        # jnp.array copies: a donated buffer must not be the caller's memory.
+        put = {
+            name: jax.device_put(jnp.array(np.asarray(snapshot[name], value.dtype)), self.device)
+            for name, value in own.items()
+            if name != "count"
+        }
+        self.parameters = {name: put[f"parameter.{name}"] for name in self.parameters}
+        self.statistics = {name: put[f"statistic.{name}"] for name in self.statistics}
+        moments: dict[str, Any] = {
+            kind: {name: put[f"{kind}.{name}"] for name in self.parameters} for kind in ("first", "second")
+        }
+        count = jax.device_put(jnp.array(int(snapshot["count"]), jnp.int32), self.device)
+        self.moments = moments | {"count": count}
 
     def keep(self) -> None:
         self.kept = _copied(self._changing())

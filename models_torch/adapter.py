@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch._dynamo.utils import counters  # the first optimiser imports it too: the bench's memory baseline is later
 
-from bench.framework import ModelSpec, OptimiserSpec
+from bench.framework import ModelSpec, OptimiserSpec, check_snapshot
 from models_torch import functional
 from models_torch.network import SequenceModel
 from settings.errors import SettingError
@@ -23,6 +23,7 @@ from settings.errors import SettingError
 Pair = tuple[torch.Tensor, torch.Tensor]
 PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
 COMPILE = ("none", "default")
+MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # AdamW's, as snapshots and as torch.optim call them
 
 
 def adapter(hardware: str, precision: str, threads: int, compile: str) -> Adapter:
@@ -212,6 +213,37 @@ class Trainer:
             raise ValueError(f"state: names {sorted(tensors.keys() ^ state.keys())} are on one side only")
         for name, tensor in tensors.items():
             tensor.copy_(torch.from_numpy(np.array(state[name])))
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        moments = [self.optimiser.state.get(value, {}) for value in self.parameters.values()]
+        found = {f"parameter.{name}": value for name, value in self.parameters.items()}
+        found |= {f"statistic.{name}": value for name, value in self.statistics.items()}
+        for (name, value), own in zip(self.parameters.items(), moments, strict=True):
+            for ours, theirs in MOMENTS.items():
+                found[f"{ours}.{name}"] = own.get(theirs, torch.zeros_like(value))
+        arrays = {name: value.detach().cpu().numpy().copy() for name, value in found.items()}
+        arrays["count"] = np.asarray(int(moments[0]["step"]) if moments[0] else 0, np.int64)
+        cuda = self.device.type == "cuda"
+        arrays["random.torch"] = (torch.cuda.get_rng_state(self.device) if cuda else torch.get_rng_state()).numpy()
+        return arrays
+
+    @torch.no_grad()
+    def resume(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        check_snapshot(self.snapshot(), snapshot)
+        for kind, tensors in (("parameter", self.parameters), ("statistic", self.statistics)):
+            for name, tensor in tensors.items():
+                tensor.copy_(torch.from_numpy(np.array(snapshot[f"{kind}.{name}"])))
+        self.optimiser.state.clear()
+        if count := int(snapshot["count"]):
+            for name, value in self.parameters.items():
+                own = {"step": torch.tensor(float(count), device=self.device)}
+                for ours, theirs in MOMENTS.items():
+                    own[theirs] = torch.from_numpy(np.array(snapshot[f"{ours}.{name}"])).to(value)
+                self.optimiser.state[value] = own
+        if "random.torch" in snapshot:
+            state = torch.from_numpy(np.array(snapshot["random.torch"]))
+            cuda = self.device.type == "cuda"
+            torch.cuda.set_rng_state(state, self.device) if cuda else torch.set_rng_state(state)
 
     def keep(self) -> None:
         self.kept = {name: tensor.detach().clone() for name, tensor in self._changing().items()}

@@ -7,12 +7,14 @@ and their defaults stand in the options' dataclasses, once for both frameworks; 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 
+from ssm.checkpoints import of_model, weights
 from ssm.draws import generator
 from ssm.network import block_options, block_values, initial, layer_options, mathematics, network_options
 
@@ -90,3 +92,12 @@ class ModelKeywords:
         settings = {"d_model": d_model, "n_blocks": n_blocks, "n": n, "collapse": collapse, **settings}
         options = network_options(self.model, d_input, d_output, l_max, settings)
         super().__init__(options, initial(options, seed) if values is None else values, dtype, compute_dtype)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> Self:
+        """The network of a checkpoint of ``task=train``, made in either framework, with the weights of its best epoch.
+
+        SettingError where the file is damaged, or is of another model.
+        """
+        network, values = weights(path)
+        return cls(**of_model(network, cls.model, path), values=values, dtype=dtype)

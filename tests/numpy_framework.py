@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.framework import ModelSpec, OptimiserSpec
+from bench.framework import ModelSpec, OptimiserSpec, check_snapshot
 from datasets.data import Dataset, Description, Split
 from settings.problem import Problem
 
@@ -148,6 +148,20 @@ class NumpyTrainer:
 
     def restore(self, state: Any) -> None:
         self.parameters = {name: np.array(value) for name, value in state.items()}
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        arrays = {f"parameter.{name}": value.copy() for name, value in self.parameters.items()}
+        for kind, moments in (("first", self.optimiser.first), ("second", self.optimiser.second)):
+            for name, value in self.parameters.items():
+                arrays[f"{kind}.{name}"] = np.array(moments.get(name, np.zeros_like(value)))
+        return arrays | {"count": np.asarray(self.optimiser.count, np.int64)}
+
+    def resume(self, snapshot: Any) -> None:
+        check_snapshot(self.snapshot(), snapshot)
+        self.parameters = {name: np.array(snapshot[f"parameter.{name}"]) for name in self.parameters}
+        self.optimiser.first = {name: np.array(snapshot[f"first.{name}"]) for name in self.parameters}
+        self.optimiser.second = {name: np.array(snapshot[f"second.{name}"]) for name in self.parameters}
+        self.optimiser.count = int(snapshot["count"])
 
     def keep(self) -> None:
         self.kept = copy.deepcopy((self.parameters, vars(self.optimiser)))

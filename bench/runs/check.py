@@ -147,7 +147,7 @@ def _check_root(config: Mapping[str, Any]) -> None:
         "data_dir": _text,
         "compile_cache": _optional(_text),
         "certificate": partial(check_choice, choices=CERTIFICATES),
-        "resume": check_flag,
+        "resume": _resume,
         "debug": check_flag,
         "lease": check_flag,
         "sweep": _optional(_sweep),
@@ -204,6 +204,11 @@ def _apply(prefix: str, settings: Mapping[str, Any], rules: Mapping[str, Rule]) 
 
 def _optional(rule: Rule) -> Rule:
     return lambda name, value: None if value is None else rule(name, value)
+
+
+def _resume(name: str, value: object) -> None:
+    if value != "auto" and not isinstance(value, bool):
+        raise SettingError(name, value, "must be true, false or auto", "set resume=auto to go on with a training.")
 
 
 def _sweep(name: str, value: object) -> None:

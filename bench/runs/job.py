@@ -87,7 +87,7 @@ def _launched(config: dict[str, Any]) -> Outcome:
         threads=checked.threads,
         data=_data(checked),
     )
-    if config["resume"]:
+    if config["resume"] is True:
         done = find_done(folder, record)
         if done is not None:
             return Outcome(title(config), "skipped", "done before", _place(done), read_record(done))

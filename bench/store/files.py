@@ -30,10 +30,15 @@ def write_text(path: Path, text: str) -> None:
 
     Bytes of a file's name that the locale could not read become \\udcxx, which JSON reads back.
     """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same of a file that is no text."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_and_sync(temporary, text.encode("utf-8", "backslashreplace"))
+        _write_and_sync(temporary, content)
         os.replace(temporary, path)
     except OSError as error:
         _remove(temporary)

@@ -211,12 +211,13 @@ def find_done(results_dir: str | Path, wanted: Mapping[str, Any]) -> Path | None
     names = tuple(wanted["versions"] or ())
     records, _ = _read_all(_record_paths(folder, folder.glob("*.json")), [], certificates=False)
     for record in reversed(records):
-        if record["status"] == "ok" and _circumstances(record, names) == _circumstances(wanted, names):
+        if record["status"] == "ok" and circumstances(record, names) == circumstances(wanted, names):
             return folder / f"{record['id']}.json"
     return None
 
 
-def _circumstances(record: Mapping[str, Any], packages: Sequence[str]) -> list[Any]:
+def circumstances(record: Mapping[str, Any], packages: Sequence[str]) -> list[Any]:
+    """What two records agree in that are of the same run, done again."""
     code, machine, versions = (record[name] or {} for name in ("code", "machine", "versions"))
     where = [record["device"], record["threads"], machine.get("cpu")]
     return [record["config_hash"], code.get("hash"), *where, *(versions.get(name) for name in packages)]

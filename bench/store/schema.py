@@ -14,7 +14,7 @@ from bench.store import consistency, kinds
 from bench.store.kinds import SAFE_NAME as SAFE_NAME  # part of what this module offers
 
 SCHEMA = 2
-STATUSES = ("ok", "out_of_memory", "diverged", "interrupted", "failed", "refused")
+STATUSES = ("ok", "out_of_memory", "diverged", "interrupted", "stopped", "failed", "refused")
 PHASES = ("train_step", "forward", "recurrent_step")
 PRECISIONS = ("fp32", "fp64", "tf32", "bf16")
 DEVICES = ("cpu", "gpu")

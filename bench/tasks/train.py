@@ -7,17 +7,18 @@ measured: the step's time (task=time does that; here data, reading and Python ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from bench.store import checkpoints
 from bench.tasks.context import Context
 from bench.tasks.settings import Common, Rule, apply, optional
 from bench.tasks.task import PEAK, Measure, Record, Task, at
 from bench.workers.protocol import Epoch, Finish, Memory, Train
 from bench.workers.schedules import NAMES as SCHEDULES
 from settings.progress import VOICE
-from settings.rules import check_choice, check_number, check_whole
+from settings.rules import check_choice, check_flag, check_number, check_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +29,21 @@ class Settings(Common):
     steps: int | None
     patience: int | None
     schedule: Mapping[str, Any]
+    limit_seconds: float | None
+    checkpoint_seconds: float | None
+    keep: int
+    stop_at_chance: bool
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_whole("task.epochs", self.epochs)
         optional(check_whole)("task.steps", self.steps)
         optional(check_whole)("task.patience", self.patience)
+        above = partial(check_number, low=0.0, open_low=True)
+        optional(above)("task.limit_seconds", self.limit_seconds)
+        optional(above)("task.checkpoint_seconds", self.checkpoint_seconds)
+        check_whole("task.keep", self.keep)
+        check_flag("task.stop_at_chance", self.stop_at_chance)
         apply("task.schedule.", self.schedule, _SCHEDULE)
 
 
@@ -47,10 +57,27 @@ def run(context: Context) -> None:
 
     worker = context.start(context.build, recorded=True, on_notice=on_notice)
     context.begin(worker)
+    request = Train(settings.epochs, settings.steps, settings.patience, settings.schedule)
+    request = replace(request, limit_seconds=settings.limit_seconds, stop_at_chance=settings.stop_at_chance)
+    if settings.checkpoint_seconds is not None:
+        request = replace(
+            request, checkpoint_seconds=settings.checkpoint_seconds, keep=settings.keep, **_place(context)
+        )
     with VOICE.during(None):  # the worker says itself how far it is
-        worker.ask(Train(settings.epochs, settings.steps, settings.patience, settings.schedule))
+        worker.ask(request)
     worker.ask(Memory())
     worker.ask(Finish())
+
+
+def _place(context: Context) -> dict[str, Any]:
+    """Where the run's checkpoints lie, and whether it goes on from one there."""
+    key = checkpoints.key(context.record, LOOKING)
+    unfinished = None
+    if context.config["resume"] == "auto":
+        unfinished = checkpoints.unfinished(context.results_dir, key)
+    place = unfinished or checkpoints.folder(context.results_dir, key, context.record["id"])
+    about = {name: context.record[name] for name in ("id", "model", "framework", "dataset", "precision", "seed")}
+    return {"checkpoints": str(place), "go_on": unfinished is not None, "about": about}
 
 
 def _work(settings: Settings, sequences: int) -> str:
@@ -93,4 +120,5 @@ MEASURES = (
     Measure("data", "waiting for data", _data_share, "%", 100, None, note=WAITING),
     Measure("peak", "peak memory", at("memory.peak_bytes"), "MB", 1e-6, ".0f", note=PEAK),
 )
-TASK = Task(Settings, run, MEASURES, certified=True, work=_work)
+LOOKING = frozenset({"checkpoint_seconds", "keep", "limit_seconds"})
+TASK = Task(Settings, run, MEASURES, certified=True, looking=LOOKING, work=_work)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from bench.framework import Adapter, ModelSpec, Trainer
 from bench.measure import machine, memory
-from bench.workers.options import model_options, problem_at
+from bench.workers.options import model_options, network_arguments, problem_at
 from bench.workers.protocol import Build, Built
 from datasets import registry
 from datasets.batches import at_length, epoch_order
@@ -37,6 +37,7 @@ class Parts:
     seed: int
     meter: memory.PeakMeter
     device: dict[str, Any]
+    network: dict[str, Any] = field(default_factory=dict)  # the arguments of ssm.network.network_options
 
     def batches(self, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """The first `count` training batches, inputs and targets, on the host: epoch after epoch, in their order."""
@@ -86,6 +87,7 @@ class Building:
         begin = time.perf_counter()
         problem = problem_at(request.length, data.description.problem)
         self._found |= {"length": problem.length, "documents": problem.documents}
+        network = network_arguments(request.model, problem)
         options = model_options(request.model, problem)
         self._found["algorithm"] = ", ".join(dict.fromkeys(layer.chosen for layer in options.layers))
         values = initial(options, request.seed)
@@ -98,4 +100,4 @@ class Building:
         self.ledger["build_seconds"] = time.perf_counter() - begin
         self._found["operations"] = asdict(operations(options, request.batch_size, count))
         meter = memory.PeakMeter(trainer, baseline_bytes)
-        return Parts(trainer, data, request.batch_size, problem.length, request.seed, meter, self.device)
+        return Parts(trainer, data, request.batch_size, problem.length, request.seed, meter, self.device, network)

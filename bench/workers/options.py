@@ -22,7 +22,16 @@ def problem_at(length: int | None, problem: Problem) -> Problem:
 
 
 def model_options(model: Mapping[str, Any], problem: Problem) -> NetworkOptions:
-    """The network's options for a problem. SettingError where they do not go together.
+    """The network's options for a problem. SettingError where they do not go together."""
+    arguments = network_arguments(model, problem)
+    try:
+        return network_options(**arguments)
+    except SettingError as error:
+        raise (error.within("model") if error.name in model else error) from error
+
+
+def network_arguments(model: Mapping[str, Any], problem: Problem) -> dict[str, Any]:
+    """Of ssm.network.network_options. SettingError where model and problem do not go together.
 
     encoder=auto is what the inputs need, readout=auto what the targets need.
     """
@@ -40,7 +49,5 @@ def model_options(model: Mapping[str, Any], problem: Problem) -> NetworkOptions:
     for name in of_data.keys() & model.keys():
         raise SettingError(f"model.{name}", model[name], "is the data set's to say, not the model's", "leave it out.")
     settings = {**model, **of_data, "encoder": encoder, "readout": readout}
-    try:
-        return network_options(model["name"], problem.features, problem.classes, problem.length, settings)
-    except SettingError as error:
-        raise (error.within("model") if error.name in model else error) from error
+    sizes = {"d_input": problem.features, "d_output": problem.classes, "l_max": problem.length}
+    return {"name": model["name"], **sizes, "settings": settings}

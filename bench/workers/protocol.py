@@ -116,13 +116,22 @@ class Train:
     """Train until the end, then test the best weights once -> Trained; a notice each: Epoch.
 
     steps: of the optimiser in all; None: `epochs` whole epochs. patience: epochs without a better validation; None: no
-    early stop. schedule: task.schedule.
+    early stop. schedule: task.schedule. checkpoints: the folder of this run's; None: there are none.
+    checkpoint_seconds: between two. keep: how many stay. go_on: from the newest one there. about: what they say beside.
+    limit_seconds: after which it stops, with a checkpoint. stop_at_chance: it ends where nothing is learnt.
     """
 
     epochs: int
     steps: int | None = None
     patience: int | None = None
     schedule: Mapping[str, Any] = field(default_factory=dict)
+    checkpoints: str | None = None
+    checkpoint_seconds: float = 0.0
+    keep: int = 1
+    go_on: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
+    limit_seconds: float | None = None
+    stop_at_chance: bool = False
 
 
 @dataclass(frozen=True)

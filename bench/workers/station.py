@@ -11,13 +11,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bench.framework import Adapter, Handle, Recompiled, Trainer
 from bench.measure import counters, memory, stopwatch
 from bench.measure.watch import Watch
+from bench.store import checkpoints
+from bench.store.checkpoints import Checkpoint
 from bench.workers import protocol
 from bench.workers.building import Building, LoadAdapter, Parts
+from bench.workers.keeper import Keeper
 from bench.workers.protocol import Build, Built, Done, Epoch, MemoryNow, Refused, Timed, Trained, Turned
 from bench.workers.traces import read_state, write_state, write_trace
 from bench.workers.training import hold_limit, train_task
@@ -158,6 +162,7 @@ class Station:
         parts = self.parts
         settings = {**vars(request), "batch_size": parts.batch_size, "length": parts.length}
         VOICE.title = self.request.title
+        keeper, checkpoint = self._kept(request)
         train = VOICE.beating()(train_task)  # only here the worker speaks: elsewhere its parent does
         train(
             parts.trainer,
@@ -168,10 +173,25 @@ class Station:
             ledger=ledger,
             on_epoch=on_epoch,
             hold_bytes=hold_limit(parts.device),
+            keeper=keeper,
+            checkpoint=checkpoint,
         )
         trained = _trained(result)
         assert trained is not None
         return trained
+
+    def _kept(self, request: protocol.Train) -> tuple[Keeper | None, Checkpoint | None]:
+        """Who keeps the training's checkpoints, and the one that it goes on from."""
+        if request.checkpoints is None:
+            return None, None
+        place = Path(request.checkpoints)
+        about = {**request.about, "network": self.parts.network}
+        found = None
+        if request.go_on:
+            found, warnings = checkpoints.newest(place)
+            for warning in warnings:
+                VOICE.say(f"left out: {warning}")
+        return Keeper(place, request.checkpoint_seconds, request.keep, about), found
 
     def _be_alone(self) -> None:
         """One framework a process: the packages of the others must not have come in by a side door."""

@@ -18,15 +18,21 @@ import numpy as np
 
 from bench.framework import Batch, Diverged, Metrics, Trainer
 from bench.measure.memory import compile_ahead
+from bench.store.checkpoints import Checkpoint
+from bench.store.files import RecordError
+from bench.workers import chance
 from bench.workers.finite import described, first_not_finite
+from bench.workers.keeper import Keeper, split
 from bench.workers.schedules import schedule
 from datasets.batches import Prefetcher, at_length, epoch_order, evaluation_batches
 from settings.problem import Problem
 from settings.progress import LEAST_SECONDS, Counter
+from settings.reasons import said
 
 CHECK_EVERY = 50  # steps; those read are at least as many steps old, so that the device's queue never runs dry
 CPU_HOLD_BYTES = 2**30
 GPU_HOLD_SHARE = 0.25
+LEAST_STEPS = 200  # before it is said that a network is at chance
 
 
 def hold_limit(device: Mapping[str, Any]) -> int:
@@ -50,19 +56,29 @@ def train_task(
     progress: bool | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     hold_bytes: int = CPU_HOLD_BYTES,
+    keeper: Keeper | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Trains and fills result's sections accuracy, loss, curve, ledger, timing (first call only) and notes.
 
     trainer: built. data: datasets Dataset (train, validation, test). settings: task/train: batch_size,
-    epochs, steps (overrides epochs), length (null: the data's own), schedule, patience; rates and clipping
-    are the trainer's. result: filled while training: an interrupted or diverged run keeps its curve. ledger:
-    seconds so far (import_seconds, build_seconds), to which compile_, data_, step_ and evaluation_seconds
-    are added. on_epoch: is given each epoch's entry of the curve. progress: as Counter's `shown`. hold_bytes:
-    hold_limit().
+    epochs, steps (overrides epochs), length (null: the data's own), schedule, patience, limit_seconds,
+    stop_at_chance; rates and clipping are the trainer's. result: filled while training: an interrupted or diverged run
+    keeps its curve. ledger: seconds so far (import_seconds, build_seconds), to which compile_, data_, step_ and
+    evaluation_seconds are added. on_epoch: is given each epoch's entry of the curve. progress: as Counter's `shown`.
+    hold_bytes: hold_limit(). keeper: keeps checkpoints; None: there are none. checkpoint: to go on from.
+    Raises Stopped where a setting ends it before its last step, with a checkpoint.
     Raises Diverged when a loss is NaN or infinite: a step's, the validation's or the test's; its message names the
     step and the first parameter that is not finite. Also before the first step, where a parameter starts so.
     """
-    _Training(trainer, data, settings, result, seed, ledger, progress, on_epoch, hold_bytes).run()
+    training = _Training(trainer, data, settings, result, seed, ledger, progress, on_epoch, hold_bytes, keeper)
+    if checkpoint is not None:
+        training.go_on_from(checkpoint)
+    training.run()
+
+
+class Stopped(RuntimeError):
+    """The training ended in good order before its last step, as a setting asks; the message says which."""
 
 
 class _Feed:
@@ -104,7 +120,19 @@ class _Training:
         progress: bool | None,
         on_epoch: Callable[[dict[str, Any]], None] | None,
         hold_bytes: int,
+        keeper: Keeper | None = None,
     ) -> None:
+        self.begin = time.monotonic()
+        self.keeper = keeper
+        self.limit_seconds = settings.get("limit_seconds")
+        self.stop_at_chance = bool(settings.get("stop_at_chance"))
+        self.chance = chance.of_targets(data.train.targets, data.description.problem.classes)
+        self.done = self.epoch = 0  # steps taken, epochs validated
+        self.epoch_seconds = 0.0  # of the epoch under way, before this process
+        self.best_epoch = 0
+        self.called = False  # whether this process has taken a step
+        self.suspect: str | None = None  # what there is to say of losses at chance
+        self.waited = 0.0  # for data, in the epoch under way
         self.trainer, self.data, self.result, self.seed, self.on_epoch = trainer, data, result, seed, on_epoch
         self.batch_size = int(settings["batch_size"])
         problem = data.description.problem
@@ -143,6 +171,79 @@ class _Training:
         }
         self.notes: list[str] = self.result.setdefault("notes", [])
 
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Everything as it was. ValueError where the checkpoint is not of such a network."""
+        snapshot, best = split(checkpoint)
+        state = checkpoint.state
+        self.trainer.resume(snapshot)
+        self.done, self.epoch, self.epoch_seconds = state["step"], state["epoch"], state["epoch_seconds"]
+        self.losses += state["losses"]
+        self.correct += state["correct"]
+        self.best_state, self.best_epoch = best, state["best_epoch"]
+        for name, seconds in state["ledger"].items():
+            self.ledger[name] = self.ledger.get(name, 0.0) + seconds
+        self.notes += [*state["notes"], f"went on from step {self.done:,} of {self.steps:,}"]
+        for entry in state["epochs"]:
+            self._enter(entry)
+
+    def _state(self, finished: bool) -> dict[str, Any]:
+        """What a checkpoint holds beside arrays."""
+        under_way = self.done > self.epoch * self.per_epoch and not finished
+        running = time.perf_counter() - self.epoch_begin if under_way else 0.0
+        ledger = dict(self.ledger)
+        if under_way:
+            ledger["data_seconds"] += self.waited
+            ledger["step_seconds"] += running - self.waited
+        return {
+            "epoch": self.epoch,
+            "epoch_seconds": running + self.epoch_seconds,
+            "losses": self.losses,
+            "correct": self.correct,
+            "epochs": self.epochs,
+            "best_epoch": self.best_epoch,
+            "ledger": ledger,
+            "notes": [note for note in self.notes if not note.startswith("went on from step ")],
+            "finished": finished,
+        }
+
+    def _save(self) -> None:
+        """A checkpoint, all of whose losses are known to be finite."""
+        if self.keeper is not None:
+            self._read(len(self.pending))
+            with self.bar.voice.during("writing a checkpoint"):
+                self._written(self.trainer.snapshot(), finished=False)
+
+    def _written(self, snapshot: dict[str, np.ndarray], finished: bool) -> None:
+        """A training goes on where its checkpoint cannot be written, and says so."""
+        assert self.keeper is not None
+        try:
+            self.keeper.save(len(self.losses), snapshot, self.best_state, self._state(finished))
+        except RecordError as error:
+            self.bar.voice.say(f"warning: {said(error)}")
+            self.notes.append(f"checkpoint of step {len(self.losses):,}: {said(error)}")
+
+    def _look_up(self) -> None:
+        """Between two steps: whether the loss is at chance, a checkpoint is due, or the time is over."""
+        suspect, self.suspect = self.suspect, None
+        self._at_chance(suspect)
+        if self.keeper is not None and self.keeper.due():
+            self._save()
+        if self.limit_seconds is not None and time.monotonic() - self.begin >= self.limit_seconds:
+            self._save()
+            over = f"task.limit_seconds={self.limit_seconds:g} are over at step {len(self.losses):,} of {self.steps:,}"
+            raise Stopped(f"{over}; the same command with resume=auto goes on from there")
+
+    def _at_chance(self, found: str | None) -> None:
+        """Says it on the screen, once in the record, and ends the training where that is wished."""
+        if found is None:
+            return
+        if not any("at chance" in note for note in self.notes):
+            self.notes.append(found)
+        self.bar.voice.say(f"warning: {found}")
+        if self.stop_at_chance:
+            self._save()
+            raise Stopped(f"task.stop_at_chance: {found}")
+
     def run(self) -> None:
         broken = first_not_finite(self.trainer.state())  # now: a step from there leaves no parameter finite
         if broken is not None:
@@ -157,51 +258,56 @@ class _Training:
             with voice.during("compiling what picks the batches"):
                 train.compile(self.batch_size)
             self.ledger["compile_seconds"] += time.perf_counter() - loaded
-            done, epoch = 0, 0
-            while done < self.steps:
-                order = epoch_order(train.count, self.batch_size, self.seed, epoch)[: self.steps - done]
+            self.bar.update(self.done)
+            while self.done < self.steps and not self._out_of_patience():
+                start = self.epoch * self.per_epoch
+                order = epoch_order(train.count, self.batch_size, self.seed, self.epoch)[: self.steps - start]
                 with voice.during(self.bar.text):
-                    self._epoch(train, order, done)
-                done, epoch = done + len(order), epoch + 1
-                self._validate(validation, epoch, done, len(order))
-                self._report_epoch(epoch)
-                if self._out_of_patience() and done < self.steps:
-                    self.notes.append(
-                        f"stopped early: no better validation {self.selects.name} in {self.patience} epochs"
-                    )
-                    break
+                    self._epoch(train, order[self.done - start :])
+                self._validate(validation, len(order))
+                self._report_epoch(self.epoch)
+                if self.keeper is not None and self.keeper.due():
+                    self._save()
+            if self.done < self.steps:
+                self.notes.append(f"stopped early: no better validation {self.selects.name} in {self.patience} epochs")
+            after = self.trainer.snapshot() if self.keeper is not None else None
             self._test()
+            if after is not None:
+                self._written(after, finished=True)
 
     def _figures(self) -> list[float]:
         """What chooses the best epoch, of each so far."""
         return [entry[f"validation_{self.selects.name}"] for entry in self.epochs]
 
-    def _epoch(self, feed: _Feed, order: np.ndarray, done: int) -> None:
-        """The steps of one epoch, queued; their losses read at its end."""
+    def _epoch(self, feed: _Feed, order: np.ndarray) -> None:
+        """The steps of one epoch that are left, queued; their losses read at its end."""
         self.epoch_begin = begin = time.perf_counter()
         figures = self._figures()
-        waited = first = 0.0
+        self.waited = first = 0.0
         before = len(self.losses)
         batches = feed.batches(order)
         try:
-            for step in range(done, done + len(order)):
+            for step in range(self.done, self.done + len(order)):
                 asked = time.perf_counter()
                 batch = next(batches)
-                waited += time.perf_counter() - asked
+                self.waited += time.perf_counter() - asked
                 self.scale = self.schedule(step, figures)
                 asked = time.perf_counter()
-                if step == 0:
+                if not self.called:
                     with self.bar.voice.during("compiling the train step"):
                         compile_ahead(self.trainer, batch)
                         self.pending.append(self.trainer.train_step(batch, self.scale))
                         first = self._first_call("train_step", self.pending[0], asked)
                 else:
                     self.pending.append(self.trainer.train_step(batch, self.scale))
+                self.done = step + 1
                 self.bar.update()
-                if step == 0:
+                if not self.called:
+                    self.called = True
                     self.bar.restart()
                 if len(self.pending) >= 2 * CHECK_EVERY:
                     self._read(CHECK_EVERY)
+                self._look_up()
                 if self.bar.due():
                     self._read(len(self.pending) // 2)  # the younger half keeps the device's queue from running dry
                     self.bar.report()
@@ -211,8 +317,8 @@ class _Training:
             try:
                 self._read(len(self.pending))
             finally:
-                seconds = time.perf_counter() - begin - waited
-                self.ledger["data_seconds"] += waited
+                seconds = time.perf_counter() - begin - self.waited
+                self.ledger["data_seconds"] += self.waited
                 self._book("step_seconds", seconds, first, len(self.losses) - before)
 
     def _first_call(self, name: str, handle: Metrics, begin: float) -> float:
@@ -239,6 +345,7 @@ class _Training:
             if not math.isfinite(loss):
                 self.pending.clear()
             self._must_be_finite(loss, "loss", f"at step {len(self.losses)} of {self.steps}")
+            self.suspect = chance.within_epoch(self.chance, self.losses) or self.suspect
         if metrics:
             self._show()
 
@@ -250,30 +357,43 @@ class _Training:
         accuracy = {"accuracy": f"{self.epochs[-1]['validation_accuracy']:.4f}"} if self.epochs else {}
         self.bar.show({"rate": f"x{self.scale:.3g}"}, loss=f"{self.losses[-1]:.4f}", **accuracy)
 
-    def _validate(self, feed: _Feed, epoch: int, step: int, steps: int) -> None:
-        loss, accuracy = self._evaluate(feed, f"validating after epoch {epoch}")
+    def _validate(self, feed: _Feed, steps: int) -> None:
+        """After an epoch of so many steps."""
+        loss, accuracy = self._evaluate(feed, f"validating after epoch {self.epoch + 1}")
         entry = {
-            "epoch": epoch,
-            "step": step,
+            "epoch": self.epoch + 1,
+            "step": self.done,
             "train_loss": float(np.mean(self.losses[-steps:])),
             "train_accuracy": float(np.sum(self.correct[-steps:]) / (steps * self.batch_size)),
             "validation_loss": loss,
             "validation_accuracy": accuracy,
             "rate_scale": self.scale,
-            "seconds": time.perf_counter() - self.epoch_begin,
+            "seconds": time.perf_counter() - self.epoch_begin + self.epoch_seconds,
         }
+        self.epoch, self.epoch_seconds = self.epoch + 1, 0.0
+        if self._enter(entry):
+            self.best_state, self.best_epoch = self.trainer.state(), self.epoch
+        if self.done >= LEAST_STEPS:
+            self._at_chance(chance.at_epoch_end(self.chance, loss, accuracy, feed.count))
+
+    def _enter(self, entry: dict[str, Any]) -> bool:
+        """An epoch into the curve; whether it is the best so far."""
         self.epochs.append(entry)
         self.result["loss"]["train"] = entry["train_loss"]
-        self._must_be_finite(loss, "validation loss", f"after step {step} of {self.steps}")
+        when = f"after step {entry['step']} of {self.steps}"
+        self._must_be_finite(entry["validation_loss"], "validation loss", when)
         found = self._figures()[-1]
-        if self.selects.better(found, than=self.best):
-            self.best, self.best_state, self.best_epoch = found, self.trainer.state(), epoch
-            self.result["accuracy"]["validation"], self.result["loss"]["validation"] = accuracy, loss
+        best = self.selects.better(found, than=self.best)
+        if best:
+            self.best = found
+            for part in ("accuracy", "loss"):
+                self.result[part]["validation"] = entry[f"validation_{part}"]
         if self.on_epoch is not None:
             self.on_epoch(entry)
+        return best
 
     def _out_of_patience(self) -> bool:
-        return self.patience is not None and self.epochs[-1]["epoch"] - self.best_epoch >= int(self.patience)
+        return self.patience is not None and self.epoch - self.best_epoch >= int(self.patience)
 
     def _test(self) -> None:
         """The test split, seen once, with the weights of the best epoch."""

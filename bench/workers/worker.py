@@ -42,6 +42,7 @@ from bench.workers.protocol import (
     WarmUp,
 )
 from bench.workers.station import Station
+from bench.workers.training import Stopped
 from settings.progress import VOICE
 from settings.reasons import said
 
@@ -102,6 +103,8 @@ class Worker:
             return self._error(request, "refused", str(error))
         except Diverged as error:
             return self._error(request, "diverged", str(error))
+        except Stopped as error:
+            return self._error(request, "stopped", str(error))
         except Exception as error:  # noqa: BLE001 - whatever happened belongs in the record
             if self.build is not None and self.build.debug:
                 traceback.print_exc()
