@@ -1,4 +1,4 @@
-"""A trained network out of a checkpoint: its options and weights, for either framework. Nothing in the file is executed.
+"""A trained network out of a checkpoint: its options and weights, for either framework. Nothing in it is executed.
 
 The format is that of `task=train`: safetensors, arrays by name, and JSON in the header (settings/checkpoint.py).
 """

@@ -123,7 +123,7 @@ def test_a_snapshot_of_one_framework_is_gone_on_from_in_the_other(name):
         snapshot = one.snapshot()
         other.resume({name: value for name, value in snapshot.items() if not name.startswith("random.")})
         batches = [(one.put(*test_adapters.data(step)), other.put(*test_adapters.data(step))) for step in range(3)]
-        logits = [trainer.read_logits(trainer.forward(batch)) for trainer, batch in zip((one, other), batches[0], strict=True)]
+        logits = [side.read_logits(side.forward(batch)) for side, batch in zip((one, other), batches[0], strict=True)]
         np.testing.assert_allclose(*logits, rtol=1e-9, atol=1e-12)
         losses = [(one.read(one.train_step(a, 1.0))[0], other.read(other.train_step(b, 1.0))[0]) for a, b in batches]
         np.testing.assert_allclose(*zip(*losses, strict=True), rtol=1e-9)
@@ -140,7 +140,7 @@ def test_a_snapshot_of_another_network_is_refused_by_names_and_shapes(framework)
 
 # ---- training ----
 
-LONG = [
+LONG = ["task.epochs=6", "task.batch_size=64", "task.checkpoint_seconds=0.05", "certificate=skip", "model=s5"]
 SETTINGS = {"batch_size": 16, "epochs": 4, "steps": None, "patience": 2, "schedule": {"name": "cosine"}}
 
 
@@ -335,14 +335,6 @@ def test_another_model_s_class_and_another_file_are_refused(finished, tmp_path):
 
 
 # ---- the command ----
-
-    "task.epochs=6",
-    "task.batch_size=64",
-    "task.checkpoint_seconds=0.05",
-    "certificate=skip",
-    "model=s5",
-    "threads=1",
-]
 
 
 def weights(folder):

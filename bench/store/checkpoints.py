@@ -69,7 +69,7 @@ def write(place: Path, step: int, arrays: Mapping[str, np.ndarray], state: Mappi
     """A new checkpoint; of the older ones the last `keep` - 1 stay. RecordError where it cannot be written."""
     header = {HEADER: json.dumps({"version": VERSION, "step": step, **state})}
     path = place / f"step-{step:09}.safetensors"
-    write_bytes(path, save({name: np.ascontiguousarray(value) for name, value in arrays.items()}, header))
+    write_bytes(path, save({name: np.asarray(value, order="C") for name, value in arrays.items()}, header))
     for old in _paths(place)[:-keep]:
         with contextlib.suppress(OSError):
             old.unlink()
