@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,11 +59,26 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Parameters with a rate and a decay of their own. names: patterns of dotted names, such as blocks.*.layer.B_*, in
+    which * stands for anything. rate: 0 freezes them, decay and all.
+    """
+
+    names: Sequence[str]
+    rate: float
+    weight_decay: float = 0.0
+
+    def holds(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.names)
+
+
+@dataclass(frozen=True)
 class OptimiserSpec:
     """AdamW with decoupled decay: p <- p - scale * rate * (m / (sqrt(v) + eps) + weight_decay * p), both
     moments corrected.
 
-    SSM parameters have their own rate and no decay. clip_norm bounds the norm of all gradients together:
+    SSM parameters have their own rate and no decay; before that, the first of `groups` that holds a parameter decides
+    its own. clip_norm bounds the norm of all gradients together:
     g <- g * min(1, clip_norm / (norm + 1e-6)), which is PyTorch's formula.
     """
 
@@ -73,6 +89,14 @@ class OptimiserSpec:
     beta2: float = 0.999
     eps: float = 1e-8
     clip_norm: float | None = None
+    groups: Sequence[Group] = ()
+
+    def of(self, name: str, ssm: bool) -> tuple[float, float]:
+        """Rate and decay of a parameter. ssm: whether it is one of the model's SSM parameters."""
+        for group in self.groups:
+            if group.holds(name):
+                return group.rate, group.weight_decay
+        return (self.ssm_rate, 0.0) if ssm else (self.rate, self.weight_decay)
 
     def __post_init__(self) -> None:
         for name in ("rate", "ssm_rate", "weight_decay"):

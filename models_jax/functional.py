@@ -105,9 +105,9 @@ def update(
         return -jnp.expm1(count.astype(dtype) * float(np.log(beta))) if beta > 0 else jnp.ones((), dtype)
 
     def moved(name: str) -> jax.Array:
-        value, ssm = parameters[name], name in ssm_names
-        rate = jnp.asarray(scale * (optimiser.ssm_rate if ssm else optimiser.rate), value.dtype)
-        decay = 0.0 if ssm else optimiser.weight_decay
+        value = parameters[name]
+        own, decay = optimiser.of(name, name in ssm_names)
+        rate = jnp.asarray(scale * own, value.dtype)
         root = jnp.sqrt(second[name] / correction(beta2, value.dtype)) + optimiser.eps
         return value - rate * (first[name] / correction(beta1, value.dtype) / root + decay * value)
 

@@ -120,14 +120,12 @@ class Trainer:
         self.statistics = {name: buffer for name, buffer in model.named_buffers() if name in spec.values}
         self.names = list(spec.values)
         self.clip_norm = optimiser.clip_norm
-        general = [value for name, value in self.parameters.items() if name not in spec.ssm_names]
-        ssm = [value for name, value in self.parameters.items() if name in spec.ssm_names]
-        self.rates = (optimiser.rate, optimiser.ssm_rate)
+        groups: dict[tuple[float, float], list[torch.Tensor]] = {}
+        for name, value in self.parameters.items():
+            groups.setdefault(optimiser.of(name, name in spec.ssm_names), []).append(value)
+        self.rates = [rate for rate, _ in groups]
         self.optimiser = torch.optim.AdamW(
-            [
-                {"params": general, "weight_decay": optimiser.weight_decay},
-                {"params": ssm, "weight_decay": 0.0},
-            ],
+            [{"params": values, "weight_decay": decay} for (_, decay), values in groups.items()],
             lr=optimiser.rate,
             betas=(optimiser.beta1, optimiser.beta2),
             eps=optimiser.eps,

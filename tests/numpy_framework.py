@@ -51,8 +51,10 @@ class AdamW:
             norm = np.sqrt(sum(np.sum(g**2) for g in gradients.values()))
             gradients = {name: g * min(1.0, o.clip_norm / (norm + 1e-6)) for name, g in gradients.items()}
         for name, g in gradients.items():
-            rate = scale * (o.ssm_rate if name in self.ssm_names else o.rate)
-            decay = 0.0 if name in self.ssm_names else o.weight_decay
+            own = next((group for group in o.groups if group.holds(name)), None)
+            ssm = name in self.ssm_names
+            rate = scale * (own.rate if own else o.ssm_rate if ssm else o.rate)
+            decay = own.weight_decay if own else 0.0 if ssm else o.weight_decay
             m = self.first[name] = o.beta1 * self.first.get(name, 0.0) + (1 - o.beta1) * g
             v = self.second[name] = o.beta2 * self.second.get(name, 0.0) + (1 - o.beta2) * g**2
             p = parameters[name] * (1 - rate * decay)

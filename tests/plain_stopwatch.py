@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 PROTOCOL = 2
 CHANNELS, CLASSES = 1, 10
-RATES = SimpleNamespace(rate=1e-6, ssm_rate=1e-6, weight_decay=0.01, beta1=0.9, beta2=0.999, eps=1e-8, clip_norm=None)
+RATES = SimpleNamespace(
+    of=lambda name, ssm: (1e-6, 0.0 if ssm else 0.01), beta1=0.9, beta2=0.999, eps=1e-8, clip_norm=None
+)
 Step = Any  # makes one train step; called without an argument
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy_framework import AdamW
 
-from bench.framework import ModelSpec, OptimiserSpec
+from bench.framework import Group, ModelSpec, OptimiserSpec
 from bench.measure.agreement import relative_error
 from ssm.network import initial, network_options, ssm_parameter_names
 
@@ -20,6 +20,7 @@ FRAMEWORKS = ("torch", "jax")
 COMPILE = {"torch": "none", "jax": "default"}
 MODELS = ("s4", "dss", "s5")
 LENGTH, CHANNELS, CLASSES, BATCH = 12, 2, 4, 6
+GROUPS = [Group(["*.layer.B_*"], 0.0, 0.5), Group(["blocks.*.layer.*", "encoder.bias"], 5e-2)]
 
 
 pytestmark = pytest.mark.usefixtures("settings_as_before")
@@ -48,10 +49,11 @@ def data(seed=0, count=BATCH):
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("clip_norm", [None, 0.1])
-def test_optimiser_is_adamw_in_float64(framework, clip_norm):
+@pytest.mark.parametrize("groups", [[], GROUPS], ids=["two", "more"])
+def test_optimiser_is_adamw_in_float64(framework, clip_norm, groups):
     """Gradients from the trainer itself, the update from NumPy: rates, decay, groups, clipping, scale."""
     spec = model_spec()
-    optimiser = OptimiserSpec(rate=1e-2, ssm_rate=3e-3, weight_decay=0.1, clip_norm=clip_norm)
+    optimiser = OptimiserSpec(rate=1e-2, ssm_rate=3e-3, weight_decay=0.1, clip_norm=clip_norm, groups=groups)
     trainer, oracle = build(framework, spec, optimiser), AdamW(optimiser, spec.ssm_names)
     parameters = {name: value.copy() for name, value in trainer.state().items()}
     for step in range(5):
@@ -63,6 +65,24 @@ def test_optimiser_is_adamw_in_float64(framework, clip_norm):
         after = trainer.state()
         for name, value in parameters.items():
             np.testing.assert_allclose(after[name], value, rtol=1e-11, atol=1e-12, err_msg=name)
+
+
+def test_the_first_group_that_holds_a_parameter_decides_its_rate():
+    optimiser = OptimiserSpec(rate=1e-2, ssm_rate=1e-3, weight_decay=0.1, groups=GROUPS)
+    assert optimiser.of("blocks.0.layer.B_re", ssm=True) == (0.0, 0.5)
+    assert optimiser.of("blocks.0.layer.C_re", ssm=False) == (5e-2, 0.0)
+    assert optimiser.of("blocks.0.layer.Lambda_re", ssm=True) == (5e-2, 0.0)
+    assert optimiser.of("decoder.weight", ssm=False) == (1e-2, 0.1)
+    assert OptimiserSpec(ssm_rate=1e-3).of("blocks.0.layer.B_re", ssm=True) == (1e-3, 0.0)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_rate_of_0_freezes(framework):
+    trainer = build(framework, optimiser=OptimiserSpec(groups=[Group(["blocks.*"], 0.0, 0.1)]))
+    before = trainer.state()
+    trainer.train_step(trainer.put(*data()), 1.0)
+    for name, value in trainer.state().items():
+        assert np.array_equal(value, before[name]) == name.startswith("blocks."), name
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -32,7 +32,11 @@ SETTINGS = {
 
 
 def settings(**changes):
-    optimiser = {**dict.fromkeys(("rate", "ssm_rate", "weight_decay", "beta1", "beta2"), 0.1), "eps": 1e-8}
+    optimiser = {
+        **dict.fromkeys(("rate", "ssm_rate", "weight_decay", "beta1", "beta2"), 0.1),
+        "eps": 1e-8,
+        "groups": [],
+    }
     return Settings(name="time", optimiser=optimiser, clip_norm=None, **{**SETTINGS, **changes})
 
 

@@ -13,13 +13,15 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.framework import FRAMEWORKS
+from bench.framework import FRAMEWORKS, Group
 from bench.measure import machine
 from bench.measure.variables import refuse
+from bench.runs.choices import nearest
 from bench.runs.declared import check_declared, check_group
 from bench.runs.sides import Composed, composed
 from bench.store.records import check_writable
@@ -33,7 +35,7 @@ from settings.errors import SettingError
 from settings.problem import Problem
 from settings.reasons import said
 from settings.rules import check_choice, check_flag, check_seed, check_whole
-from ssm.network import NetworkOptions, least_bytes
+from ssm.network import NetworkOptions, initial, least_bytes, statistic_names
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 CERTIFICATES = ("auto", "require", "skip")
@@ -84,11 +86,26 @@ def _checked(config: Mapping[str, Any]) -> Checked:
     _check_batch(settings.batch_size, description)
     problem = problem_at(settings.length, description.problem)
     options = model_options(config["model"], problem)
+    _check_groups(settings.optimiser_spec.groups, options)
     _check_memory(options, 0 if device == "gpu" else settings.batch_size * problem.length)
     check_writable(config["results_dir"])
     description = registry.prepare(config["dataset"], config["data_dir"])
     _check_batch(settings.batch_size, description)  # some counts are in the files only
     return Checked(description, settings, problem, options, threads, device)
+
+
+def _check_groups(groups: Sequence[Group], options: NetworkOptions) -> None:
+    """Each name has to be one, or it would change nothing and nobody would know."""
+    if not groups:
+        return
+    parameters = initial(options, 0).keys() - statistic_names(options)
+    for place, group in enumerate(groups):
+        for pattern in group.names:
+            if not any(fnmatchcase(name, pattern) for name in parameters):
+                close = nearest(pattern, parameters)
+                known = f"did you mean {close}?" if close else f"such as {sorted(parameters)[0]}."
+                setting = f"task.optimiser.groups[{place}].names"
+                raise SettingError(setting, pattern, f"is the name of no parameter of {options.name}", known)
 
 
 def _check_batch(batch_size: int, description: Description) -> None:

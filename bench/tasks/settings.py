@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Self
 
-from bench.framework import OptimiserSpec
+from bench.framework import Group, OptimiserSpec
 from settings.errors import SettingError
 from settings.rules import check_choice, check_number, check_size
 
@@ -24,7 +24,7 @@ class Common:
     name: str
     batch_size: int
     length: int | None
-    optimiser: Mapping[str, float]
+    optimiser: Mapping[str, Any]
     clip_norm: float | None
 
     def __post_init__(self) -> None:
@@ -36,7 +36,8 @@ class Common:
 
     @property
     def optimiser_spec(self) -> OptimiserSpec:
-        return OptimiserSpec(**self.optimiser, clip_norm=self.clip_norm)
+        own = {name: value for name, value in self.optimiser.items() if name != "groups"}
+        return OptimiserSpec(**own, clip_norm=self.clip_norm, groups=[Group(**one) for one in self.optimiser["groups"]])
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
@@ -66,10 +67,26 @@ def choices(name: str, value: object, choices: Collection[str], example: str) ->
         check_choice(name, one, choices)
 
 
+def _groups(name: str, value: object) -> None:
+    example = f"write {name}=[{{names:[blocks.*],rate:1e-3,weight_decay:0}}], say."
+    if not isinstance(value, list):
+        raise SettingError(name, value, "must be a list of groups of parameters", example)
+    for place, group in enumerate(value):
+        own = f"{name}[{place}]"
+        if not isinstance(group, Mapping) or group.keys() != {"names", "rate", "weight_decay"}:
+            raise SettingError(own, group, "must give names, rate and weight_decay", example)
+        names = group["names"]
+        if not isinstance(names, list) or not names or not all(isinstance(one, str) and one for one in names):
+            raise SettingError(f"{own}.names", names, "must be a list of names, * for anything", example)
+        for rate in ("rate", "weight_decay"):
+            _RATE(f"{own}.{rate}", group[rate])
+
+
 _RATE = partial(check_number, low=0.0)
 _MOMENT = partial(check_number, low=0.0, high=1.0, open_high=True)
 _OPTIMISER: dict[str, Rule] = {
     **{name: _RATE for name in ("rate", "ssm_rate", "weight_decay")},
     **{name: _MOMENT for name in ("beta1", "beta2")},
     "eps": partial(check_number, low=0.0, open_low=True),
+    "groups": _groups,
 }

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.framework import OptimiserSpec
+from bench.framework import Group, OptimiserSpec
 from bench.measure.counters import Beside
 
 PROTOCOL = 2  # raise it with every change of a message that the other side would misread
@@ -291,6 +291,6 @@ MESSAGES = {
     for cls in (
         *(Build, FirstCall, WarmUp, Singles, Round, Keep, Turn, Memory, Train, Trace, StateOut, StateIn, Finish, Leave),
         *(Done, Built, Timed, Turned, MemoryNow, Epoch, Trained),
-        *(Greeting, Request, Notice, Result, Error, OptimiserSpec, Beside),
+        *(Greeting, Request, Notice, Result, Error, OptimiserSpec, Group, Beside),
     )
 }
