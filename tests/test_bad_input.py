@@ -58,7 +58,6 @@ REFUSED = {
     "certificate=always": ["certificate='always'", "auto"],
     "wandb.mode=ofline": ["wandb.mode='ofline'", "did you mean offline?"],
     "wandb.tags=a": ["wandb.tags='a'", "list"],
-    "resume=maybe": ["resume='maybe'", "true or false"],
     "results_dir=": ["results_dir=''"],
     "framework.compile=fast": ["framework.compile='fast'", "default, none"],
     "framework=jax framework.compile=none": ["framework.compile='none'", "choose one of default"],

@@ -31,6 +31,23 @@ def test_one_cycle_is_that_of_optax(steps):
         assert one_cycle(step, steps, int(0.1 * steps), final) == pytest.approx(float(theirs(step)), abs=1e-6)
 
 
+def test_steps_lower_the_rate_after_their_epochs():
+    """S4Torch's plateau that watches a rising accuracy in mode 'min', patience 5: after epochs 7, 13 and 19."""
+    ours = schedule({"name": "steps", "factor": 0.1, "epochs": [7, 13, 19]}, 1000)
+    optimiser = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, mode="min", factor=0.1, patience=5, min_lr=1e-6)
+    for epoch in range(22):
+        figures = [0.5 + 0.01 * done for done in range(epoch)]
+        assert ours(0, figures) == pytest.approx(optimiser.param_groups[0]["lr"]), epoch
+        theirs.step(0.5 + 0.01 * epoch)
+
+
+@pytest.mark.parametrize("name", ["cosine", "one_cycle"])
+def test_warm_up_may_be_a_number_of_steps(name):
+    by_share, by_number = (schedule({"name": name, **own}, 200) for own in ({"warmup": 0.1}, {"warmup_steps": 20}))
+    assert [by_share(step, []) for step in range(200)] == [by_number(step, []) for step in range(200)]
+
+
 def test_cosine_starts_above_zero_and_ends_near_final():
     ours = schedule({"name": "cosine", "warmup": 0.1, "final": 0.2}, 1000)
     scales = np.array([ours(step, []) for step in range(1000)])

@@ -17,6 +17,7 @@ from bench.tasks.settings import Common, Rule, apply, optional
 from bench.tasks.task import PEAK, Measure, Record, Task, at
 from bench.workers.protocol import Epoch, Finish, Memory, Train
 from bench.workers.schedules import NAMES as SCHEDULES
+from settings.errors import SettingError
 from settings.progress import VOICE
 from settings.rules import check_choice, check_flag, check_number, check_whole
 
@@ -99,12 +100,21 @@ def _data_share(record: Record) -> list[float]:
     return [loading / (loading + steps)] if loading is not None and steps else []
 
 
+def _epochs(name: str, value: object) -> None:
+    if not isinstance(value, list):
+        raise SettingError(name, value, "must be a list of epochs", f"write {name}=[7,13], say.")
+    for epoch in value:
+        check_whole(name, epoch)
+
+
 _SCHEDULE: dict[str, Rule] = {
     "name": partial(check_choice, choices=SCHEDULES),
     "warmup": partial(check_number, low=0.0, high=1.0, open_high=True),
     "final": partial(check_number, low=0.0, high=1.0),
     "factor": partial(check_number, low=0.0, high=1.0, open_low=True, open_high=True),
     "patience": partial(check_whole, least=0),
+    "warmup_steps": optional(partial(check_whole, least=0)),
+    "epochs": _epochs,
 }
 WAITING = "Waiting for data: loading it and waiting for batches, of that time and the steps'."
 MEASURES = (

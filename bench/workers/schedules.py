@@ -15,7 +15,7 @@ from settings.errors import SettingError
 from settings.problem import ACCURACY, Figure
 
 Schedule = Callable[[int, Sequence[float]], float]
-NAMES = ("constant", "cosine", "one_cycle", "plateau")
+NAMES = ("constant", "cosine", "one_cycle", "plateau", "steps")
 ONE_CYCLE_START = 1 / 25  # optax.cosine_onecycle_schedule's div_factor
 
 
@@ -38,13 +38,22 @@ def schedule(settings: Mapping[str, Any], steps: int, figure: Figure = ACCURACY)
         raise ValueError(f"task.schedule.patience={patience}: a number of epochs, must be >= 0")
     if steps < 1:
         raise ValueError(f"steps={steps}: a schedule needs at least 1 step")
+    epochs = [int(epoch) for epoch in settings.get("epochs") or ()]
+    if any(epoch < 1 for epoch in epochs):
+        raise ValueError(f"task.schedule.epochs={epochs}: numbers of epochs, must be >= 1")
     warmup_steps = int(warmup * steps)
+    if (given := settings.get("warmup_steps")) is not None:
+        if not 0 <= int(given) < steps:
+            raise ValueError(f"task.schedule.warmup_steps={given}: of {steps} steps in all, must lie in [0, {steps})")
+        warmup_steps = int(given)
     if name == "cosine":
         return lambda step, _: cosine(step, steps, warmup_steps, final)
     if name == "one_cycle":
         return lambda step, _: one_cycle(step, steps, warmup_steps, final)
     if name == "plateau":
         return lambda _, figures: plateau(figures, factor, patience, figure)
+    if name == "steps":
+        return lambda _, figures: factor ** sum(len(figures) >= epoch for epoch in epochs)
     return lambda *_: 1.0
 
 
