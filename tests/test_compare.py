@@ -186,6 +186,22 @@ def test_ctrl_c_leaves_the_verdict_of_what_there_is(tmp_path, monkeypatch):
     assert registry.sentence(found).splitlines()[-1].startswith("again ")
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("task.batch_size=8", "batches of 8 instead of 16"),
+        ("precision=fp64", "precision fp64 instead of fp32"),
+        ("task.length=32", "length 32 instead of None"),
+        ("dataset.validation_fraction=0.2", "other data"),
+    ],
+)
+def test_other_work_is_said_without_a_trace(tmp_path, word, said):
+    found = record_of(tmp_path, f"task.b=['{word}']", "certificate=auto", "task.processes=1", "task.turns=1")
+    assert found["status"] == "ok", found["message"]
+    assert found["own"]["sameness"][0]["same"] is False
+    assert registry.sentence(found).splitlines()[-1].endswith(f"(they compute different things: {said})")
+
+
 def verdict(word, **changes):
     found = {"side": "jax", "word": word, "ratio": 0.5, "low": 0.45, "high": 0.55, "waves": 6, "more": None}
     return {**found, **changes}

@@ -61,7 +61,8 @@ def test_labels_differ():
     [
         "model.nn=3", "nothing", "model=s9", "code=no-such-commit", "code=--all", "planted=yes", "planted=5",
         "planted=101%", "worker=absent.py", "~model.n", "+model.x=1", "model.n=1,2", "results_dir=x", "a b=c",
-        "experiment=demo", "task.b=[]", "task=time", "hydra.verbose=true", "model.n.x=1", "=", "x=(",
+        "experiment=demo", "task.b=[]", "task=time", "task.turns=3", "task.margin=1", "hydra.verbose=true",
+        "model.n.x=1", "=", "x=(",
     ],
 )  # fmt: skip
 def test_words_that_name_no_side_are_refused_by_name(word):

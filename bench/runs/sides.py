@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +25,7 @@ from bench.runs.choices import choices, groups
 from bench.runs.declared import declared
 from bench.runs.refusals import explain
 from bench.runs.trees import commit_of, lay_out
+from bench.tasks.settings import Common
 from bench.tasks.side import Ready, Side
 from bench.workers.protocol import Build
 from settings.errors import SettingError
@@ -125,7 +126,8 @@ def _apply(config: Config, word: str, setting: str, conf: Path) -> None:
     if parsed.is_delete() or parsed.is_add() or parsed.is_force_add() or parsed.is_sweep_override():
         raise SettingError(setting, word, "a side gives one value to a setting that is there", "write setting=value.")
     value: Any = parsed.value()
-    if name in ("experiment", "task", "task.b", "task.others") or name.partition(".")[0] in ("hydra", *UNTOLD):
+    first, _, second = name.partition(".")
+    if name in ("experiment", "task") or first in ("hydra", *UNTOLD) or (first == "task" and not _is_shared(second)):
         raise SettingError(setting, word, "is not a side's to say", "give it to the comparison itself.")
     if name in groups(conf):
         _choose(config, name, str(value), setting, conf)
@@ -138,6 +140,11 @@ def _apply(config: Config, word: str, setting: str, conf: Path) -> None:
     if not isinstance(node, dict) or last not in node:
         raise SettingError(setting, word, f"{name} is not a setting", "python run.py --cfg job shows every setting.")
     node[last] = value
+
+
+def _is_shared(name: str) -> bool:
+    """Whether a task's setting says what is built, and with which batches, and not how it is compared."""
+    return name.partition(".")[0] in {each.name for each in fields(Common)} - {"name"}
 
 
 def _choose(config: Config, group: str, choice: str, setting: str, conf: Path) -> None:

@@ -1,9 +1,9 @@
 """Do the sides of a comparison compute the same thing? By the run's certificate, or by traces of the sides themselves.
 
-Sides with one request to one code do by construction. Two frameworks with all else equal have a certificate. Any other
-two are traced here, at dropout 0 and with the few sequences of a certificate, and compared within the bounds of the
-coarser of their precisions. What differs is said in the verdict's line; it is no failure, as one may want to know what
-another model costs.
+Sides with one request to one code do by construction; with other batches, other data or another precision they do not.
+Two frameworks with all else equal have a certificate. Any other two are traced here, at dropout 0 and with the few
+sequences of a certificate, and compared within the bounds of their precision. What differs is said in the verdict's
+line; it is no failure, as one may want to know what another model costs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from settings.reasons import said
 
 SECTION = {"side": kinds.name, "same": kinds.flag, "error": kinds.amount, "bound": kinds.bound, "says": kinds.text}
 BATCH_SIZE, STEPS = 4, 10  # of a trace, as in conf/task/parity.yaml
-COARSER = ("fp64", "fp32", "tf32", "bf16")  # the bounds of the later ones are wider
+OF_THE_WORK = {"precision": "precision", "batch_size": "batches of", "length": "length"}  # what makes it another work
 
 
 def found(context: Context) -> list[dict[str, Any]]:
@@ -53,7 +53,14 @@ def _by_construction(first: Ready, one: Ready) -> dict[str, Any] | None:
         return _entry(one, None, "a program of its own, which was not traced")
     if one.code == first.code and one.build == first.build:
         return _entry(one, True, "the same settings and code")
-    return None
+    other = [
+        f"{title} {getattr(one.build, name)} instead of {getattr(first.build, name)}"
+        for name, title in OF_THE_WORK.items()
+        if getattr(one.build, name) != getattr(first.build, name)
+    ]
+    if one.build.dataset != first.build.dataset:
+        other.append("other data")
+    return _entry(one, False, ", ".join(other)) if other else None
 
 
 def _is_partner(first: Ready, one: Ready) -> bool:
@@ -97,9 +104,8 @@ def _trace(context: Context, side: Ready, path: Path) -> None:
 
 
 def _compared(first: Ready, one: Ready, own: Path, path: Path) -> dict[str, Any]:
-    precision = max(first.build.precision, one.build.precision, key=COARSER.index)
     try:
-        errors = agreement.compare(own, path, precision)
+        errors = agreement.compare(own, path, first.build.precision)
     except ValueError:
         return _entry(one, False, "another network: its parameters or outputs have other names or shapes")
     worst = max(errors.values(), key=lambda entry: entry["error"] / entry["bound"])
