@@ -79,7 +79,9 @@ class OptimiserSpec:
 
     SSM parameters have their own rate and no decay; before that, the first of `groups` that holds a parameter decides
     its own. clip_norm bounds the norm of all gradients together:
-    g <- g * min(1, clip_norm / (norm + 1e-6)), which is PyTorch's formula.
+    g <- g * min(1, clip_norm / (norm + 1e-6)), which is PyTorch's formula. accumulate: equal parts of a batch, computed
+    one after the other, whose gradients are averaged before the step: the step of the whole batch in less memory. Batch
+    norm sees the parts: its figures are of each part, and its running statistics move as often.
     """
 
     rate: float = 1e-2
@@ -90,6 +92,7 @@ class OptimiserSpec:
     eps: float = 1e-8
     clip_norm: float | None = None
     groups: Sequence[Group] = ()
+    accumulate: int = 1
 
     def of(self, name: str, ssm: bool) -> tuple[float, float]:
         """Rate and decay of a parameter. ssm: whether it is one of the model's SSM parameters."""

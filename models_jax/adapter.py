@@ -139,7 +139,8 @@ class Trainer:
 
         update = partial(functional.update, optimiser=optimiser, ssm_names=spec.ssm_names)
         # Parameters, statistics and moments are donated: updated in place, not copied.
-        self._train = jax.jit(partial(functional.train, self.network, update), donate_argnums=(0, 1, 2))
+        train = partial(functional.train, self.network, update, parts=optimiser.accumulate)
+        self._train = jax.jit(train, donate_argnums=(0, 1, 2))
         self._evaluate = jax.jit(partial(functional.evaluate, self.network))
         self._forward = jax.jit(self.network.logits)
         self._discretise = jax.jit(self.network.discretised)

@@ -66,17 +66,46 @@ def train(
     key: Any,
     batch: Pair,
     scale: Any,
+    parts: int = 1,
 ) -> tuple[Tree, Tree, Any, jax.Array]:
+    """One optimiser step -> parameters, statistics, moments, (mean loss, hits). parts: of the batch, in turn."""
     key = jax.random.fold_in(key, moments["count"])  # another mask each step, the same ones each run
 
-    def objective(parameters: Tree) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
+    def objective(
+        parameters: Tree, statistics: Tree, batch: Pair, key: Any
+    ) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
         logits, after = network.train_logits(parameters, statistics, batch[0], key)
         losses, correct = rows(logits, batch[1], network.dtype)
         return losses.mean(), (correct.sum(), after)
 
-    (loss, (correct, statistics)), gradients = jax.value_and_grad(objective, has_aux=True)(parameters)
+    derived = jax.value_and_grad(objective, has_aux=True)
+    if parts == 1:
+        (loss, (correct, statistics)), gradients = derived(parameters, statistics, batch, key)
+    else:
+        loss, correct, statistics, gradients = accumulated(derived, parameters, statistics, batch, key, parts)
     parameters, moments = update(parameters, gradients, moments, scale)
     return parameters, statistics, moments, jnp.stack((loss, correct))
+
+
+def accumulated(
+    derived: Any, parameters: Tree, statistics: Tree, batch: Pair, key: Any, parts: int
+) -> tuple[jax.Array, jax.Array, Tree, Tree]:
+    """Mean loss, hits, statistics and gradients of the batch, part after part."""
+
+    def one(carry: Any, part: Any) -> tuple[Any, None]:
+        loss, correct, statistics, gradients = carry
+        *own, number = part
+        (more, (hits, statistics)), added = derived(parameters, statistics, tuple(own), jax.random.fold_in(key, number))
+        gradients = jax.tree.map(lambda a, b: a + b / parts, gradients, added)
+        return (loss + more / parts, correct + hits, statistics, gradients), None
+
+    zeros = jax.tree.map(jnp.zeros_like, parameters)
+    none = jnp.zeros((), next(iter(parameters.values())).dtype)
+    cut = tuple(array.reshape(parts, array.shape[0] // parts, *array.shape[1:]) for array in batch)
+    (loss, correct, statistics, gradients), _ = jax.lax.scan(
+        one, (none, none, statistics, zeros), (*cut, jnp.arange(parts))
+    )
+    return loss, correct, statistics, gradients
 
 
 def update(

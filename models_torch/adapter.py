@@ -119,7 +119,7 @@ class Trainer:
         self.parameters = dict(model.named_parameters())
         self.statistics = {name: buffer for name, buffer in model.named_buffers() if name in spec.values}
         self.names = list(spec.values)
-        self.clip_norm = optimiser.clip_norm
+        self.clip_norm, self.parts = optimiser.clip_norm, optimiser.accumulate
         groups: dict[tuple[float, float], list[torch.Tensor]] = {}
         for name, value in self.parameters.items():
             groups.setdefault(optimiser.of(name, name in spec.ssm_names), []).append(value)
@@ -163,7 +163,8 @@ class Trainer:
         self.model.train()
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * scale
-        return functional.train(self.run, self.optimiser, self.parameters, self.clip_norm, batch, self.dtype)
+        options = (self.run, self.optimiser, self.parameters, self.clip_norm)
+        return functional.train(*options, batch, self.dtype, self.parts)
 
     @torch.no_grad()
     def evaluate(self, batch: Pair, count: int) -> torch.Tensor:

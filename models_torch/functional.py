@@ -24,16 +24,32 @@ def train(
     clip_norm: float | None,
     batch: Pair,
     dtype: torch.dtype,
+    parts: int = 1,
 ) -> Tensor:
-    """One optimiser step in place -> (mean loss, hits), not waited for."""
+    """One optimiser step in place -> (mean loss, hits), not waited for. parts: of the batch, one after the other."""
     optimiser.zero_grad(set_to_none=True)
-    losses, correct = rows(network(batch[0]), batch[1], dtype)
-    loss = losses.mean()
-    loss.backward()
+    if parts == 1:
+        losses, correct = rows(network(batch[0]), batch[1], dtype)
+        loss = losses.mean()
+        loss.backward()
+    else:
+        loss, correct = accumulated(network, batch, dtype, parts)
     if clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(parameters.values(), clip_norm)
     optimiser.step()
     return torch.stack((loss.detach(), correct.sum()))
+
+
+def accumulated(network: Network, batch: Pair, dtype: torch.dtype, parts: int) -> Pair:
+    """The batch's gradients, part after part: mean loss, and each row's hits."""
+    total, hits = torch.zeros((), dtype=dtype, device=batch[0].device), []
+    for inputs, targets in zip(batch[0].chunk(parts), batch[1].chunk(parts), strict=True):
+        losses, correct = rows(network(inputs), targets, dtype)
+        loss = losses.mean() / parts
+        loss.backward()
+        total = total + loss.detach()
+        hits.append(correct)
+    return total, torch.cat(hits)
 
 
 def evaluate(network: Network, batch: Pair, count: int, dtype: torch.dtype) -> Tensor:

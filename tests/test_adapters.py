@@ -86,6 +86,32 @@ def test_a_rate_of_0_freezes(framework):
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("name", MODELS)
+def test_accumulated_gradients_are_those_of_the_whole_batch(framework, name):
+    """Without batch norm, whose figures are of each part: there the running statistics move once for each."""
+    whole, parts = (
+        build(framework, model_spec(name), OptimiserSpec(accumulate=count, clip_norm=0.1)) for count in (1, 3)
+    )
+    for step in range(3):
+        metrics = [trainer.read(trainer.train_step(trainer.put(*data(step)), 1.0)) for trainer in (whole, parts)]
+        np.testing.assert_allclose(*metrics, rtol=1e-10)
+    for own, value in whole.state().items():
+        np.testing.assert_allclose(parts.state()[own], value, rtol=1e-9, atol=1e-12, err_msg=own)
+
+
+def test_with_batch_norm_both_frameworks_accumulate_alike():
+    trainers = [
+        build(framework, model_spec("s5", norm="batch"), OptimiserSpec(accumulate=2)) for framework in FRAMEWORKS
+    ]
+    for step in range(3):
+        metrics = [trainer.read(trainer.train_step(trainer.put(*data(step)), 1.0)) for trainer in trainers]
+        np.testing.assert_allclose(*metrics, rtol=1e-9)
+    one, other = (trainer.state() for trainer in trainers)
+    for name, value in one.items():
+        np.testing.assert_allclose(other[name], value, rtol=1e-8, atol=1e-11, err_msg=name)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_first_step_in_float32_is_right_to_six_digits(framework):
     """optax's own bias correction in float32 would miss this by 2e-5 of the step."""
     optimiser = OptimiserSpec(rate=1e-2, weight_decay=0.0)

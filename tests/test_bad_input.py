@@ -47,6 +47,7 @@ REFUSED = {
         "did you mean decoder.weight?",
     ],
     "resume=maybe": ["resume='maybe'", "true, false or auto"],
+    "task.optimiser.accumulate=3": ["task.optimiser.accumulate=3", "task.batch_size=32", "set a divisor"],
     "task.limit_seconds=0": ["task.limit_seconds=0"],
     "task.keep=0": ["task.keep=0"],
     "task.stop_at_chance=1": ["task.stop_at_chance=1"],

@@ -36,6 +36,7 @@ def settings(**changes):
         **dict.fromkeys(("rate", "ssm_rate", "weight_decay", "beta1", "beta2"), 0.1),
         "eps": 1e-8,
         "groups": [],
+        "accumulate": 1,
     }
     return Settings(name="time", optimiser=optimiser, clip_norm=None, **{**SETTINGS, **changes})
 

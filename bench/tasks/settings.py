@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from bench.framework import Group, OptimiserSpec
 from settings.errors import SettingError
-from settings.rules import check_choice, check_number, check_size
+from settings.rules import check_choice, check_number, check_size, check_whole
 
 Rule = Callable[[str, object], None]
 
@@ -32,6 +32,9 @@ class Common:
         optional(check_size)("task.length", self.length)
         optional(partial(check_number, low=0.0, open_low=True))("task.clip_norm", self.clip_norm)
         apply("task.optimiser.", self.optimiser, _OPTIMISER)
+        if self.batch_size % self.optimiser["accumulate"]:
+            rule = f"task.batch_size={self.batch_size} has no such number of equal parts"
+            raise SettingError("task.optimiser.accumulate", self.optimiser["accumulate"], rule, "set a divisor of it.")
         assert self.optimiser_spec
 
     @property
@@ -89,4 +92,5 @@ _OPTIMISER: dict[str, Rule] = {
     **{name: _MOMENT for name in ("beta1", "beta2")},
     "eps": partial(check_number, low=0.0, open_low=True),
     "groups": _groups,
+    "accumulate": check_whole,
 }
