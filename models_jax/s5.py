@@ -27,7 +27,7 @@ class S5(Layer):
     C_im: nnx.Param
     C2_re: nnx.Param  # (H, S), of the backward direction
     C2_im: nnx.Param
-    log_dt: nnx.Param  # (S,), or (1,) with dt_global
+    log_dt: nnx.Param  # (S,), or (1,) with dt_shared
 
     def over_sequence(self, u: Array) -> Array:
         lam_bar, b_bar = self.discrete()

@@ -26,7 +26,7 @@ class S5(Layer):
     C_im: nn.Parameter
     C2_re: nn.Parameter  # (H, S), of the backward direction
     C2_im: nn.Parameter
-    log_dt: nn.Parameter  # (S,), or (1,) with dt_global
+    log_dt: nn.Parameter  # (S,), or (1,) with dt_shared
 
     def over_sequence(self, u: Tensor) -> Tensor:
         lam_bar, b_bar = self.discrete()

@@ -34,7 +34,7 @@ class Options:
 
     n: latent state size P. blocks: J, the HiPPO-N blocks on the diagonal (P divisible by J). conj_sym: store P/2
     conjugate pairs and take twice the real part. clip_eigs: keep Re Lambda at or below -1e-4. discretisation: zoh or
-    bilinear. c_init: how C is drawn. dt_global: one step for all states. step_rescale multiplies every step (to run at
+    bilinear. c_init: how C is drawn. dt_shared: one step for all states. step_rescale multiplies every step (to run at
     another sampling rate). bidirectional: a second C reads the states scanned backwards. algorithm: see
     ssm.algorithms; auto is scan.
     """
@@ -49,7 +49,7 @@ class Options:
     clip_eigs: bool = False
     discretisation: str = "zoh"
     c_init: str = "trunc_standard_normal"
-    dt_global: bool = False
+    dt_shared: bool = False
     step_rescale: float = 1.0
     bidirectional: bool = False
     algorithm: str = "auto"
@@ -78,7 +78,7 @@ class Options:
         check_flag("clip_eigs", self.clip_eigs)
         check_choice("discretisation", self.discretisation, METHODS)
         check_choice("c_init", self.c_init, C_INITS)
-        check_flag("dt_global", self.dt_global)
+        check_flag("dt_shared", self.dt_shared)
         check_number("step_rescale", self.step_rescale, 0.0, open_low=True)
         check_flag("bidirectional", self.bidirectional)
         check_algorithm(self.algorithm, ALGORITHMS, self.bidirectional)
@@ -130,7 +130,7 @@ def initial(options: Options, rng: np.random.Generator) -> dict[str, np.ndarray]
             deviation = p**-0.5 if options.c_init == "trunc_standard_normal" else (p * h) ** -0.5
             c = (truncated_normal(rng, (h, p), deviation) + 1j * truncated_normal(rng, (h, p), deviation)) @ v
         values[name + "_re"], values[name + "_im"] = c.real, c.imag
-    steps = 1 if options.dt_global else options.stored
+    steps = 1 if options.dt_shared else options.stored
     values["log_dt"] = rng.uniform(np.log(options.dt_min), np.log(options.dt_max), steps)
     values["D"] = rng.standard_normal(h)
     return values

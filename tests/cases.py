@@ -40,7 +40,7 @@ LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("dss", {"bidirectional": True, "variant": "softmax"}),
     ("s5", {}),
     ("s5", {"blocks": 2, "discretisation": "bilinear"}),
-    ("s5", {"conj_sym": False, "c_init": "lecun_normal", "dt_global": True}),
+    ("s5", {"conj_sym": False, "c_init": "lecun_normal", "dt_shared": True}),
     ("s5", {"clip_eigs": True, "c_init": "complex_normal", "step_rescale": 2.0}),
     ("s5", {"bidirectional": True, "blocks": 4}),
     ("s5", {"bidirectional": True, "c_init": "complex_normal"}),
