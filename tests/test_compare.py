@@ -131,12 +131,10 @@ def test_the_last_line_begins_with_the_side(record):
 
 
 def test_a_waiting_process_takes_next_to_no_time(record):
-    shares = [
-        waiting / waited
-        for one in processes(record)
-        for waiting, waited in zip(one["waiting_seconds"][1:], one["waited_seconds"][1:], strict=True)
-    ]
-    assert sorted(shares)[len(shares) // 2] < 0.05  # of rounds of 20 ms, of which a request's reading is a part
+    waiting, waited = (
+        sum(sum(one[name][1:]) for one in processes(record)) for name in ("waiting_seconds", "waited_seconds")
+    )
+    assert waiting < 0.02 * waited  # rounds of 20 ms: reading a request is a part of it
 
 
 def test_each_turn_begins_where_the_first_one_began(tmp_path):

@@ -29,6 +29,7 @@ from settings.progress import VOICE
 from settings.reasons import said
 
 BATCHES_IN_TURN = 4
+SETTLE_SECONDS = 0.02  # after a round, for pools that spin while they wait for more work: libgomp's does for some ms
 Tell = Callable[[Any], None]  # sends the body of a notice
 
 
@@ -117,6 +118,7 @@ class Station:
         before = counters.counts()
         seconds = phase.calls_in_a_row(request.calls + request.more)
         beside = counters.between(before, counters.counts())
+        time.sleep(SETTLE_SECONDS)  # outside all clocks: nobody else has a round before this one has answered
         self._turned = time.perf_counter(), time.process_time()
         if last is None:
             return Turned(seconds, beside)
