@@ -14,7 +14,7 @@ from bench.measure.waves import EQUAL, FASTER, LOOKS, SLOWER, UNKNOWN, verdict
 
 def test_the_interval_is_student_s_by_hand():
     figures = np.log([0.9, 1.0, 0.95, 1.02])
-    half = stats.t.ppf(0.985, 3) * figures.std(ddof=1) / 2
+    half = stats.t.ppf(0.9875, 3) * figures.std(ddof=1) / 2
     found = verdict(figures.tolist(), 0.02)
     assert found.ratio == pytest.approx(math.exp(figures.mean()))
     assert math.log(found.high / found.ratio) == pytest.approx(half)
@@ -57,7 +57,7 @@ def test_advice_is_the_number_of_waves_that_leads_to_a_word():
     room = max(figures.mean(), math.log(1.02) - figures.mean())
 
     def half(count):
-        return stats.t.ppf(0.985, count - 1) * spread / math.sqrt(count)
+        return stats.t.ppf(0.9875, count - 1) * spread / math.sqrt(count)
 
     assert half(total) < room <= half(total - 1)
 
@@ -121,7 +121,7 @@ def test_intervals_hold_the_truth_95_times_in_100(alike):
 
 
 @pytest.mark.parametrize("count", LOOKS)
-def test_the_interval_of_each_look_alone_covers_97_percent(count):
+def test_the_interval_of_each_look_alone_covers_what_it_says(count):
     rng = np.random.default_rng(count)
     trials = 1000
     held = 0
@@ -129,7 +129,8 @@ def test_the_interval_of_each_look_alone_covers_97_percent(count):
         figures = [waves.share(np.exp(b - a).ravel()) for a, b in (drawn(rng, 12, 2, 0.05) for _ in range(count))]
         found = verdict(figures, 0.02)
         held += found.low <= math.exp(0.05) <= found.high
-    assert abs(held / trials - 0.97) < 4 * math.sqrt(0.97 * 0.03 / trials)
+    share = waves.LOOK_CONFIDENCE
+    assert abs(held / trials - share) < 4 * math.sqrt(share * (1 - share) / trials)
 
 
 def test_ten_percent_is_always_found_and_five_almost():
