@@ -1,7 +1,7 @@
 """A verdict from waves: each wave's figure is one observation, so that what a wave's processes share counts as noise.
 
-The interval is Student's t on the waves' figures, looked at after 6, 12, 24 and 48 waves, each time at 97.5 %: with that
-many looks 95 % are left (tests/test_waves.py simulates it, drift and all). Logarithms of ratios in, ratios out.
+The interval is Student's t on the waves' figures, looked at after 6, 12, 24 and 48 waves, each time at 97.5 %: with
+that many looks 95 % are left (tests/test_waves.py simulates it, drift and all). Logarithms of ratios in, ratios out.
 """
 
 from __future__ import annotations
