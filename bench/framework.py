@@ -9,7 +9,7 @@ for them or reads them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
@@ -91,7 +91,7 @@ class OptimiserSpec:
     beta2: float = 0.999
     eps: float = 1e-8
     clip_norm: float | None = None
-    groups: Sequence[Group] = ()
+    groups: Sequence[Group] = field(default_factory=list)
     accumulate: int = 1
 
     def of(self, name: str, ssm: bool) -> tuple[float, float]:

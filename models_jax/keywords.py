@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from ssm.checkpoints import of_model, weights
+from settings.checkpoint import of_model, weights
 from ssm.draws import generator
 from ssm.network import block_options, block_values, initial, layer_options, mathematics, network_options
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from ssm.checkpoints import of_model, weights
+from settings.checkpoint import of_model, weights
 from ssm.draws import generator
 from ssm.network import block_options, block_values, initial, layer_options, mathematics, network_options
 

@@ -122,7 +122,7 @@ class _Training:
         hold_bytes: int,
         keeper: Keeper | None = None,
     ) -> None:
-        self.begin = time.monotonic()
+        self.begin = time.perf_counter()
         self.keeper = keeper
         self.limit_seconds = settings.get("limit_seconds")
         self.stop_at_chance = bool(settings.get("stop_at_chance"))
@@ -228,7 +228,7 @@ class _Training:
         self._at_chance(suspect)
         if self.keeper is not None and self.keeper.due():
             self._save()
-        if self.limit_seconds is not None and time.monotonic() - self.begin >= self.limit_seconds:
+        if self.limit_seconds is not None and time.perf_counter() - self.begin >= self.limit_seconds:
             self._save()
             over = f"task.limit_seconds={self.limit_seconds:g} are over at step {len(self.losses):,} of {self.steps:,}"
             raise Stopped(f"{over}; the same command with resume=auto goes on from there")
