@@ -99,7 +99,7 @@ def test_the_files_it_names_exist():
 
 def test_its_marked_tables_are_ones_that_the_records_can_fill():
     names = tables.OPENED.findall(TEXT)
-    assert names == ["time.train_step"]
+    assert names == ["compare.train_step"]
     assert [match["name"] for match in tables.MARKED.finditer(TEXT)] == names
 
 
