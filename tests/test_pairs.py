@@ -110,6 +110,18 @@ def test_the_data_set_says_what_is_padded_and_how_many_documents(pairs):
         model_options({**model, "documents": 1}, pairs.problem)
 
 
+def test_a_training_in_parts_has_the_certificate_of_one_in_a_whole(pairs, tmp_path):
+    """A certificate's few sequences have no such number of parts."""
+    keys = []
+    for words in ([], ["task.batch_size=64", "task.optimiser.accumulate=8"]):
+        config = composed("model.encoder=embedding", *words)
+        options = model_options(config["model"], pairs.problem)
+        checked = Checked(pairs, tasks.settings(config["task"]), pairs.problem, options, 1, "cpu")
+        context = Run(config, checked, ROOT, new_record(config), "").context(Tracker(config["wandb"], tmp_path))
+        keys.append(parity.key(context, certify.comparison(context)))
+    assert keys[0] == keys[1]
+
+
 def test_a_certificate_is_for_its_kind_of_data(pairs, tmp_path):
     config = composed("model.encoder=embedding")
     own = pairs.problem

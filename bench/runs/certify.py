@@ -65,5 +65,6 @@ def comparison(context: Context) -> parity.Settings:
     """What a certificate for a run is taken with: conf/task/parity.yaml, and what the run's task shares with it."""
     stated = declared(context.root / "conf", "task/parity")
     own = {name: stated[name] for name in ("name", "batch_size", "steps")}
-    shared = {name: getattr(context.settings, name) for name in ("length", "optimiser", "clip_norm")}
-    return parity.Settings(**own, **shared)
+    shared = {name: getattr(context.settings, name) for name in ("length", "clip_norm")}
+    optimiser = {**context.settings.optimiser, "accumulate": 1}  # its few sequences have no such number of parts
+    return parity.Settings(**own, **shared, optimiser=optimiser)

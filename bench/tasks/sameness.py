@@ -94,7 +94,9 @@ def _traced(context: Context, first: Ready, others: Sequence[Ready]) -> Iterator
 
 
 def _trace(context: Context, side: Ready, path: Path) -> None:
-    build: Build = replace(side.build, batch_size=BATCH_SIZE, model={**side.build.model, "dropout": 0.0})
+    optimiser = replace(side.build.optimiser, accumulate=1)  # so few sequences have no such number of parts
+    model = {**side.build.model, "dropout": 0.0}
+    build: Build = replace(side.build, batch_size=BATCH_SIZE, model=model, optimiser=optimiser)
     worker = context.start(build, command=side.command)
     with VOICE.during(f"tracing what {side.label} computes"):
         context.begin(worker)
