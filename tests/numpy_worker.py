@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import types
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-from numpy_framework import NumpyAdapter, NumpyTrainer
+from numpy_framework import NumpyAdapter, NumpyTrainer, SlowTrainer
 
 from bench.workers.worker import start
 
@@ -37,36 +36,20 @@ class Talkative(NumpyTrainer):
         return super().train_step(batch, scale)
 
 
-class Endless(NumpyTrainer):
+class Endless(SlowTrainer):
     """Its steps take a while, so that it can be met while it trains."""
 
-    def train_step(self, batch: Any, scale: float) -> Any:
-        time.sleep(0.01)
-        return super().train_step(batch, scale)
 
-
-class Twenty(NumpyTrainer):
+class Twenty(SlowTrainer):
     """A step takes 20 ms."""
 
-    def train_step(self, batch: Any, scale: float) -> Any:
-        time.sleep(0.02)
-        return super().train_step(batch, scale)
+    seconds = 0.02
 
 
-class Sleeping(NumpyTrainer):
+class Sleeping(SlowTrainer):
     """A step takes 5 ms, whoever else runs."""
 
-    def train_step(self, batch: Any, scale: float) -> Any:
-        time.sleep(0.005)
-        return super().train_step(batch, scale)
-
-
-class Growing(NumpyTrainer):
-    """A step takes 2 ms more for each one before it, which its state tells."""
-
-    def train_step(self, batch: Any, scale: float) -> Any:
-        time.sleep(0.002 * (1 + self.optimiser.count))
-        return super().train_step(batch, scale)
+    seconds = 0.005
 
 
 class Deadly(NumpyTrainer):
@@ -89,7 +72,7 @@ class Greedy(NumpyTrainer):
 
 TRAINERS = {
     trainer.__name__: trainer
-    for trainer in (NumpyTrainer, Careless, Talkative, Endless, Twenty, Sleeping, Growing, Deadly, Greedy)
+    for trainer in (NumpyTrainer, Careless, Talkative, Endless, Twenty, Sleeping, Deadly, Greedy)
 }
 
 
